@@ -1,0 +1,110 @@
+"""Opens what the services talk to. Each may be absent at start and go away at any time."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import structlog
+from nats.aio.client import Client
+from redis.asyncio import BlockingConnectionPool, Redis
+
+from common.core.errors import UpstreamUnavailable
+
+logger = structlog.get_logger(__name__)
+
+NATS_PENDING_BYTES = 8 * 1024 * 1024
+
+
+@asynccontextmanager
+async def open_postgres(url: str, *, connections: int = 10) -> AsyncGenerator[asyncpg.Pool]:
+    """A pool that connects on first use, so that PostgreSQL may come later."""
+    async with asyncpg.create_pool(url, min_size=0, max_size=connections, command_timeout=10) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def open_valkey(url: str, *, connections: int = 50) -> AsyncGenerator[Redis]:
+    """A bounded pool; a caller waits up to a second for a connection instead of opening ever more."""
+    pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped keywords
+        url, max_connections=connections, timeout=1, socket_timeout=5, socket_connect_timeout=2
+    )
+    client = Redis(connection_pool=pool)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        await pool.disconnect()
+
+
+@asynccontextmanager
+async def open_nats(url: str, *, name: str, creds: Path | None) -> AsyncGenerator[Client]:
+    """A client that keeps trying for ever, at first and after every loss.
+
+    It is handed over before it is connected: ask `is_connected`, or await `connected`.
+    """
+    client = Client()
+    async with asyncio.TaskGroup() as tasks:
+        connecting = tasks.create_task(keep_connecting(client, url, name, creds))
+        try:
+            yield client
+        finally:
+            connecting.cancel()
+            if client.is_connected:
+                await client.drain()
+            elif not client.is_closed:
+                await client.close()
+
+
+async def keep_connecting(client: Client, url: str, name: str, creds: Path | None) -> None:
+    async def report(error: Exception) -> None:
+        logger.warning("nats", name=name, error=f"{type(error).__name__}: {error}")
+
+    async def lost() -> None:
+        logger.warning("nats connection lost", name=name)
+
+    async def regained() -> None:
+        logger.info("nats connection regained", name=name)
+
+    delay = 0.1
+    while True:
+        try:
+            await client.connect(
+                servers=url.split(","),
+                name=name,
+                user_credentials=str(creds) if creds else None,
+                inbox_prefix=f"_INBOX.{name}".encode(),
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=1,
+                connect_timeout=2,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                allow_reconnect=True,
+                pending_size=NATS_PENDING_BYTES,
+                error_cb=report,
+                disconnected_cb=lost,
+                reconnected_cb=regained,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever the reason, the next try may succeed
+            await report(error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 2)
+        else:
+            logger.info("nats connected", name=name)
+            return
+
+
+async def connected(client: Client) -> None:
+    """Health probe: raises unless the connection stands and the server answers."""
+    if not client.is_connected:
+        raise UpstreamUnavailable("NATS is not connected.")
+    await client.flush(timeout=1)
+
+
+async def postgres_answers(pool: asyncpg.Pool) -> None:
+    await pool.fetchval("select 1")
+
+
+async def valkey_answers(client: Redis) -> None:
+    await client.ping()  # pyright: ignore[reportGeneralTypeIssues, reportUnknownMemberType] - sync and async share one stub

@@ -1,0 +1,35 @@
+"""Loops that live as long as the server; the first to end stops the process."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import structlog
+
+logger = structlog.get_logger(__name__)
+
+Loop: TypeAlias = Callable[[], Coroutine[None, None, None]]
+
+
+@asynccontextmanager
+async def running(*loops: Loop) -> AsyncGenerator[None]:
+    """Run loops beside the server; on leaving, cancel them and wait until they are gone."""
+    tasks = [asyncio.create_task(loop()) for loop in loops]  # noqa: TID251 - the one place that may
+    for task in tasks:
+        task.add_done_callback(stop_process)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+def stop_process(ended: asyncio.Task[None]) -> None:
+    if not ended.cancelled():
+        logger.critical("background loop ended", exc_info=ended.exception())
+        os.kill(os.getpid(), signal.SIGTERM)  # uvicorn then shuts down in order

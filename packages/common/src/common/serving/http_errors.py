@@ -1,0 +1,41 @@
+"""The one table from our errors to HTTP statuses."""
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from common.core.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    RateLimited,
+    ServiceError,
+    Unauthenticated,
+    UpstreamUnavailable,
+)
+
+STATUS: dict[type[ServiceError], int] = {
+    InvalidRequest: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    RateLimited: 429,
+    UpstreamUnavailable: 503,
+}
+
+
+def install_error_handler(app: FastAPI) -> None:
+    app.add_exception_handler(ServiceError, to_response)
+
+
+async def to_response(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ServiceError)  # noqa: S101 - the handler is installed for this type alone
+    headers = {"Retry-After": str(error.retry_seconds)} if isinstance(error, RateLimited) else None
+    body = {"code": error.code, "message": str(error)}
+    return JSONResponse(body, status_of(error), headers)
+
+
+def status_of(error: ServiceError) -> int:
+    """Nearest listed ancestor, so a new subclass needs no new row."""
+    return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)

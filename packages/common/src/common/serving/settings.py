@@ -1,0 +1,62 @@
+"""Settings a service is started with: read once, frozen, and strict about names."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+class SettingsError(Exception):
+    """The environment does not describe a service that could start; the message names every variable at fault."""
+
+
+def load(kind: type[Settings], environment: Mapping[str, str] | None = None) -> Settings:
+    """Build settings from the environment.
+
+    Raises SettingsError for a missing or malformed value, and for a variable that bears the service's prefix but
+    is no setting of it, so that a misspelt name is not silently ignored. No value is repeated in the message.
+    """
+    variables = os.environ if environment is None else environment  # noqa: TID251 - the one place that reads it
+    if unknown := unknown_variables(kind, variables):
+        raise SettingsError(f"unknown settings: {', '.join(unknown)}")
+    try:
+        return kind()
+    except ValidationError as error:
+        faults = "; ".join(f"{variable_name(kind, fault['loc'])}: {fault['msg']}" for fault in error.errors())
+        raise SettingsError(faults) from None
+
+
+def unknown_variables(kind: type[BaseSettings], variables: Mapping[str, str]) -> list[str]:
+    prefix = str(kind.model_config.get("env_prefix", ""))
+    if not prefix:
+        return []
+    known = {variable_name(kind, (name,)) for name in kind.model_fields}
+    delimiter = kind.model_config.get("env_nested_delimiter") or "__"
+    return sorted(
+        name
+        for name in variables
+        if name.upper().startswith(prefix.upper()) and name.upper().split(delimiter)[0] not in known
+    )
+
+
+def variable_name(kind: type[BaseSettings], location: tuple[Any, ...]) -> str:
+    name = str(location[0])
+    field = kind.model_fields.get(name)
+    alias = field.validation_alias if field else None
+    if isinstance(alias, str):
+        return alias.upper()
+    return name if field is None else f"{kind.model_config.get('env_prefix', '')}{name}".upper()
+
+
+def reference(kind: type[BaseSettings]) -> str:
+    """The settings as a Markdown table, generated so that it cannot drift from the code."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in kind.model_fields.items():
+        default = "required" if field.is_required() else f"`{field.default}`"
+        meaning = " ".join((field.description or "").split())
+        rows.append(f"| `{variable_name(kind, (name,))}` | {default} | {meaning} |")
+    return "\n".join(rows)

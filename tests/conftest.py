@@ -1,0 +1,35 @@
+"""Real servers, one of each a session, on ports of their own."""
+
+from collections.abc import Generator
+
+import pytest
+
+from tests.servers.nats import nats_server
+from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
+from tests.servers.postgres import postgres_server
+from tests.servers.valkey import valkey_server
+
+
+@pytest.fixture(scope="session")
+def pocketbase() -> Generator[PocketBaseServer]:
+    with pocketbase_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def nats_url() -> Generator[str]:
+    """A nats-server without accounts, with JetStream."""
+    with nats_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Generator[str]:
+    with valkey_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Generator[str]:
+    with postgres_server() as url:
+        yield url

@@ -1,0 +1,24 @@
+"""Waits for a condition, never for a time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool] = bool, *, seconds: float = 10) -> T:
+    """Ask until the answer holds and return it; errors count as 'not yet'. Raises AssertionError with the last one."""
+    last: object = None
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    last = answer = await ask()
+                    if holds(answer):
+                        return answer
+                except (OSError, LookupError, AssertionError, RuntimeError) as error:
+                    last = error
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds:g} s; last seen: {last!r}") from None

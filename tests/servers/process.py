@@ -1,0 +1,67 @@
+"""Starts one server for tests and waits until it listens."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE_SECONDS = 20
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def directory() -> Generator[Path]:
+    """A folder that other accounts may pass through (pytest's own may not be: PostgreSQL runs as another)."""
+    path = Path(tempfile.mkdtemp(prefix="pocketwire-test-"))
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def server(
+    command: Sequence[str | Path], *, port: int, log: Path, stop: signal.Signals = signal.SIGTERM
+) -> Generator[subprocess.Popen[bytes]]:
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            [str(part) for part in command],
+            stdout=output,
+            stderr=output,
+            env={"PATH": os.defpath, "HOME": str(log.parent)},
+        ) as process,
+    ):
+        try:
+            wait_until_listening(process, port, log)
+            yield process
+        finally:
+            process.send_signal(stop)
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {log.read_text(errors='replace')}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise TimeoutError(f"nothing listens on {port}: {log.read_text(errors='replace')}")
