@@ -1,0 +1,161 @@
+"""Keeps the parts of a platform running, in order, until told to stop.
+
+steps and parts | what each needs is green | run or spawn | probe until green | wait for its death | delay | again
+"""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from infra.embedded import process, status
+from infra.embedded.graph import Deaths, Part, Step, StepFailed, stop_waves
+from infra.embedded.status import PartStatus, State
+
+logger = structlog.get_logger(__name__)
+
+PROBE_WHILE_STARTING_SECONDS = 0.1
+PROBE_WHILE_GREEN_SECONDS = 1.0
+STOP_PATIENCE_SECONDS = 15.0
+HOUSEKEEPING_SECONDS = 10.0
+
+
+class Supervisor:
+    def __init__(self, parts: Sequence[Part], steps: Sequence[Step], data: Path) -> None:
+        self._parts = parts
+        self._steps = steps
+        self._data = data
+        names = [*(part.name for part in parts), *(step.name for step in steps)]
+        self._ready = {name: asyncio.Event() for name in names}
+        self._status = {part.name: PartStatus(part.name, State.WAITING, None, 0, self._log(part)) for part in parts}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Start everything and keep it running until `stop`; then stop what depends on others first.
+
+        Raises StepFailed, after stopping what had started, when a step does not succeed.
+        """
+        self._report()
+        tasks = {part.name: asyncio.ensure_future(self._keep(part)) for part in self._parts}
+        steps = asyncio.ensure_future(self._perform_all())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        house = asyncio.ensure_future(self._keep_house())
+        try:
+            await asyncio.wait([steps, stopping, *tasks.values()], return_when=asyncio.FIRST_EXCEPTION)
+            await asyncio.wait([stopping, *tasks.values()], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (steps, stopping, house):
+                task.cancel()
+            for wave in stop_waves(self._parts, self._steps):
+                await cancel([tasks[name] for name in wave])
+        await result(steps)
+
+    async def _perform_all(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for step in self._steps:
+                    tasks.create_task(self._perform(step))
+        except* StepFailed as failures:
+            self.stop()
+            raise StepFailed(str(failures.exceptions[0])) from failures
+
+    async def _keep_house(self) -> None:
+        while True:
+            for part in self._parts:
+                process.bound(Path(self._log(part)))
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _perform(self, step: Step) -> None:
+        await self._needs(step.needs)
+        started = time.monotonic()
+        await step.run()
+        logger.info("step done", step=step.name, seconds=round(time.monotonic() - started, 2))
+        self._ready[step.name].set()
+
+    async def _keep(self, part: Part) -> None:
+        await self._needs(part.needs)
+        deaths = Deaths()
+        while True:
+            lived = await self._live_once(part)
+            delay = deaths.next_delay(lived)
+            logger.warning("part ended", part=part.name, lived_seconds=round(lived, 1), restart_in_seconds=delay)
+            self._now(part, State.RESTARTING, restarts=self._status[part.name].restarts + 1)
+            await asyncio.sleep(delay)
+
+    async def _live_once(self, part: Part) -> float:
+        """From spawn to death; seconds lived. On cancellation the process is stopped first."""
+        started = time.monotonic()
+        child = await process.spawn(part.command, part.environment, Path(self._log(part)))
+        self._now(part, State.STARTING, pid=child.pid)
+        watching = asyncio.ensure_future(self._watch(part))
+        try:
+            await child.wait()
+        finally:
+            watching.cancel()
+            self._ready[part.name].clear()
+            await asyncio.shield(process.stop(child, part.stop_signal, STOP_PATIENCE_SECONDS))
+            self._now(part, State.STOPPED)
+        return time.monotonic() - started
+
+    async def _watch(self, part: Part) -> None:
+        while True:
+            if await part.is_ready():
+                self._ready[part.name].set()
+                self._now(part, State.GREEN)
+                await asyncio.sleep(PROBE_WHILE_GREEN_SECONDS)
+            else:
+                if self._status[part.name].state is State.GREEN:
+                    self._now(part, State.UNREADY)
+                await asyncio.sleep(PROBE_WHILE_STARTING_SECONDS)
+
+    async def _needs(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name in self._ready:
+                await self._ready[name].wait()
+
+    def _log(self, part: Part) -> str:
+        return str(self._data / "logs" / f"{part.name}.log")
+
+    def _now(self, part: Part, state: State, *, pid: int | None = None, restarts: int | None = None) -> None:
+        before = self._status[part.name]
+        now = PartStatus(
+            part.name,
+            state,
+            before.pid if pid is None and state in (State.GREEN, State.UNREADY) else pid,
+            before.restarts if restarts is None else restarts,
+            before.log,
+        )
+        if now != before:
+            self._status[part.name] = now
+            self._report()
+
+    def _report(self) -> None:
+        status.write(self._data, self._status.values())
+
+
+async def supervise(parts: Sequence[Part], steps: Sequence[Step], data: Path) -> None:
+    """Run until SIGTERM or SIGINT. Raises StepFailed when the platform cannot start."""
+    supervisor = Supervisor(parts, steps, data)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stop)
+    await supervisor.run()
+
+
+async def cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+async def result(task: asyncio.Future[None]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
