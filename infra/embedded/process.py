@@ -17,9 +17,7 @@ def end_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-async def spawn(
-    command: Sequence[str], environment: Mapping[str, str], log: Path
-) -> asyncio.subprocess.Process:
+async def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> asyncio.subprocess.Process:
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
             *command,

@@ -1,13 +1,14 @@
 """The platform's state as a file that other commands read, and as the table that people read."""
 
 import fcntl
-import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO
+
+import msgspec
 
 
 class State(StrEnum):
@@ -26,6 +27,14 @@ class PartStatus:
     pid: int | None
     restarts: int
     log: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the supervisor last wrote; `error` is why the platform could not start."""
+
+    parts: list[PartStatus] = field(default_factory=list[PartStatus])
+    error: str | None = None
 
 
 class AlreadyRunning(Exception):
@@ -62,20 +71,17 @@ def running_pid(data: Path) -> int | None:
 
 
 def write(data: Path, parts: Iterable[PartStatus], error: str | None = None) -> None:
-    document = {"error": error, "parts": [asdict(part) for part in parts]}
     target = data / "run" / "status.json"
     draft = target.with_suffix(".new")
-    draft.write_text(json.dumps(document, indent=1))
+    draft.write_bytes(msgspec.json.encode(Status(list(parts), error)))
     draft.replace(target)
 
 
-def read(data: Path) -> tuple[list[PartStatus], str | None]:
+def read(data: Path) -> Status:
     try:
-        document = cast(Mapping[str, Any], json.loads((data / "run" / "status.json").read_text()))
+        return msgspec.json.decode((data / "run" / "status.json").read_bytes(), type=Status)
     except FileNotFoundError:
-        return [], None
-    parts = [PartStatus(**{**part, "state": State(part["state"])}) for part in document["parts"]]
-    return parts, document["error"]
+        return Status()
 
 
 def all_green(parts: Iterable[PartStatus]) -> bool:

@@ -1,0 +1,51 @@
+"""Asks the parts whether they are ready; anything but a clear yes is a no."""
+
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from infra.embedded.graph import Probe
+
+PATIENCE_SECONDS = 3.0
+
+
+def http_ok(url: str, *, any_status: bool = False) -> Probe:
+    async def ask() -> bool:
+        try:
+            async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client:
+                answer = await client.get(url)
+        except httpx.HTTPError:
+            return False
+        return any_status or answer.status_code == 200
+
+    return ask
+
+
+def valkey_answers(url: str) -> Probe:
+    parts = urlsplit(url)
+
+    async def ask() -> bool:
+        client = Redis(host=parts.hostname or "127.0.0.1", port=parts.port or 6379, password=parts.password)
+        try:
+            return bool(await client.ping())  # pyright: ignore[reportGeneralTypeIssues, reportUnknownMemberType]
+        except (RedisError, OSError):
+            return False
+        finally:
+            await client.aclose()
+
+    return ask
+
+
+def postgres_answers(url: str) -> Probe:
+    async def ask() -> bool:
+        try:
+            connection = await asyncpg.connect(url, timeout=PATIENCE_SECONDS)
+        except (asyncpg.PostgresError, OSError, TimeoutError):
+            return False
+        await connection.close()
+        return True
+
+    return ask

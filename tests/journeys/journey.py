@@ -1,0 +1,256 @@
+"""The way of a user through the whole platform, all of it through the one domain. `just demo` and the tests walk it."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import nats
+import websockets
+from nats.aio.client import Client, RawCredentials
+
+from common.adapters.pocketbase import open_pocketbase
+from common.core.errors import NotFound
+from tests.eventually import eventually
+from tests.servers import node
+
+COLLECTION = "demo_notes"
+SDK_SCRIPT = Path(__file__).with_name("sdk.mjs")
+SILENCE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the platform is, and who may change it."""
+
+    url: str
+    admin_email: str
+    admin_password: str
+    pocketbase_url: str
+    superuser_email: str
+    superuser_password: str
+
+    @property
+    def websocket_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    step: str
+    detail: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    token: str
+    record: dict[str, Any]
+
+
+async def walk(address: Address) -> AsyncIterator[Seen]:
+    """Every step, after it was seen to work. Raises AssertionError or the error met."""
+    suffix = secrets.token_hex(4)
+    password = secrets.token_urlsafe(12)
+    yield Seen("prepare a collection of notes (directly in PocketBase)", await prepare_collection(address))
+    node.install()
+    output = await node.run(SDK_SCRIPT, address.url, COLLECTION, suffix, password)
+    for line in output.splitlines():
+        told = json.loads(line)
+        yield Seen(told["step"], told["seen"])
+    async with httpx.AsyncClient(base_url=address.url, timeout=10) as client:
+        ann = await log_in(client, "users", f"ann-{suffix}@example.com", password)
+        bob = await log_in(client, "users", f"bob-{suffix}@example.com", password)
+        async for seen in chat(address, ann, bob):
+            yield seen
+        admin = await log_in(client, "users", address.admin_email, address.admin_password)
+        async for seen in messaging(address, client, admin, suffix):
+            yield seen
+
+
+async def prepare_collection(address: Address) -> dict[str, str]:
+    async with open_pocketbase(
+        address.pocketbase_url, email=address.superuser_email, password=address.superuser_password
+    ) as control:
+        try:
+            await control.request("GET", f"/api/collections/{COLLECTION}")
+        except NotFound:
+            own = "@request.auth.id != '' && owner = @request.auth.id"
+            await control.request(
+                "POST",
+                "/api/collections",
+                {
+                    "name": COLLECTION,
+                    "type": "base",
+                    "fields": [
+                        {"name": "title", "type": "text", "required": True},
+                        {"name": "owner", "type": "text"},
+                    ],
+                    "listRule": "@request.auth.id != ''",
+                    "viewRule": "@request.auth.id != ''",
+                    "createRule": own,
+                    "updateRule": own,
+                    "deleteRule": own,
+                },
+            )
+    return {"collection": COLLECTION}
+
+
+async def log_in(client: httpx.AsyncClient, collection: str, email: str, password: str) -> Session:
+    answer = await client.post(
+        f"/api/collections/{collection}/auth-with-password", json={"identity": email, "password": password}
+    )
+    assert answer.status_code == 200, f"login answered {answer.status_code}: {answer.text}"
+    body = answer.json()
+    return Session(body["token"], body["record"])
+
+
+class ChatClient:
+    """One socket, and everything it has received."""
+
+    def __init__(self, socket: websockets.ClientConnection) -> None:
+        self._socket = socket
+        self.frames: list[dict[str, Any]] = []
+
+    async def say(self, channel: str, message: str) -> None:
+        await self._socket.send(json.dumps({"type": "chat_message", "channel": channel, "message": message}))
+
+    async def until(self, kind: str, text: str = "") -> dict[str, Any]:
+        """The next frame of that kind that contains the text."""
+        async with asyncio.timeout(10):
+            while True:
+                frame = json.loads(await self._socket.recv())
+                self.frames.append(frame)
+                if frame["type"] == kind and text in json.dumps(frame):
+                    return frame
+
+
+@asynccontextmanager
+async def chat_client(address: Address, session: Session) -> AsyncGenerator[ChatClient]:
+    async with websockets.connect(f"{address.websocket_url}/ws?token={quote(session.token)}") as socket:
+        yield ChatClient(socket)
+
+
+async def chat(address: Address, ann: Session, bob: Session) -> AsyncIterator[Seen]:
+    text = f"hello {secrets.token_hex(4)}"
+    async with chat_client(address, ann) as first, chat_client(address, bob) as second:
+        channels = (await first.until("active_channels"))["payload"]["channels"]
+        channel = channels[0]["name"]
+        await second.until("connected_users")
+        await first.say(channel, text)
+        heard = (await second.until("chat_message", text))["payload"]
+        assert heard["owner_id"] == ann.record["id"], "the message bears another author"
+        await first.until("chat_message", text)
+        yield Seen("two users chat", {"channel": channel, "from": heard["username"], "message": heard["message"]})
+    async with chat_client(address, bob) as again:
+        history = (await again.until("bulk_chat_messages", text))["payload"]["messages"]
+        assert [message["message"] for message in history].count(text) == 1, "history repeats the message"
+        yield Seen("one comes back and reloads the history", {"messages": len(history)})
+
+
+async def messaging(address: Address, client: httpx.AsyncClient, admin: Session, suffix: str) -> AsyncIterator[Seen]:
+    tenants = [await make_tenant(client, admin, f"{name}-{suffix}") for name in ("north", "south")]
+    yield Seen(
+        "an admin makes two accounts, a role and two users", {"accounts": [tenant.account for tenant in tenants]}
+    )
+    async with AsyncExitStack() as stack:
+        north, south = [
+            await stack.enter_async_context(nats_client(address, await credentials(client, tenant)))
+            for tenant in tenants
+        ]
+        yield Seen(
+            "both connect to NATS with their creds_file",
+            {"through": "/nats/ws", "server": str(north.connected_server_version)},
+        )
+        heard_north = await north.subscribe("sensors.>")
+        heard_south = await south.subscribe("sensors.>")
+        await asyncio.wait_for(north.flush(), 5)
+        await asyncio.wait_for(south.flush(), 5)
+        await north.publish("sensors.temperature", b"23.5")
+        message = await heard_north.next_msg(timeout=5)
+        yield Seen("one publishes and hears", {"subject": message.subject, "data": message.data.decode()})
+        silent = await hears_nothing(heard_south)
+        assert silent, "another account heard the message"
+        yield Seen("the other account hears nothing", {"waited_seconds": SILENCE_SECONDS})
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    account: str
+    email: str
+    password: str
+
+
+async def make_tenant(client: httpx.AsyncClient, admin: Session, name: str) -> Tenant:
+    unlimited = ("max_connections", "max_subscriptions", "max_data", "max_payload")
+    storage = ("max_jetstream_disk_storage", "max_jetstream_memory_storage")
+    account = await create(
+        client, admin, "nats_accounts", {"name": name, "active": True, **dict.fromkeys(unlimited + storage, -1)}
+    )
+    role = await create(
+        client,
+        admin,
+        "nats_roles",
+        {
+            "name": f"sensor-{name}",
+            "publish_permissions": '["sensors.>"]',
+            "subscribe_permissions": '["sensors.>", "_INBOX.>"]',
+            **dict.fromkeys(("max_subscriptions", "max_data", "max_payload"), -1),
+        },
+    )
+    tenant = Tenant(name, f"device-{name}@example.com", secrets.token_urlsafe(12))
+    user = {
+        "email": tenant.email,
+        "password": tenant.password,
+        "passwordConfirm": tenant.password,
+        "nats_username": f"device-{name}",
+        "account_id": account["id"],
+        "role_id": role["id"],
+        "active": True,
+    }
+    await create(client, admin, "nats_users", user)
+    return tenant
+
+
+async def create(client: httpx.AsyncClient, who: Session, collection: str, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await client.post(
+        f"/api/collections/{collection}/records", json=body, headers={"Authorization": who.token}
+    )
+    assert answer.status_code == 200, f"creating in {collection} answered {answer.status_code}: {answer.text}"
+    return answer.json()
+
+
+async def credentials(client: httpx.AsyncClient, tenant: Tenant) -> str:
+    """The user's own creds_file, read with his own login, as soon as it is there."""
+    session = await log_in(client, "nats_users", tenant.email, tenant.password)
+    path = f"/api/collections/nats_users/records/{session.record['id']}?fields=creds_file"
+
+    async def ask() -> str:
+        answer = await client.get(path, headers={"Authorization": session.token})
+        return answer.json()["creds_file"]
+
+    return await eventually(ask)
+
+
+@asynccontextmanager
+async def nats_client(address: Address, creds: str) -> AsyncGenerator[Client]:
+    client = await nats.connect(
+        f"{address.websocket_url}/nats/ws", user_credentials=RawCredentials(creds), allow_reconnect=False
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def hears_nothing(subscription: Any) -> bool:
+    try:
+        await subscription.next_msg(timeout=SILENCE_SECONDS)
+    except TimeoutError:
+        return True
+    return False
