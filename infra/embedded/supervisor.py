@@ -48,7 +48,6 @@ class Supervisor:
         stopping = asyncio.ensure_future(self._stopping.wait())
         house = asyncio.ensure_future(self._keep_house())
         try:
-            await asyncio.wait([steps, stopping, *tasks.values()], return_when=asyncio.FIRST_EXCEPTION)
             await asyncio.wait([stopping, *tasks.values()], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (steps, stopping, house):
