@@ -29,6 +29,8 @@ SYSTEM_PING = "$SYS.REQ.SERVER.PING"
 CLAIMS_UPDATE = "$SYS.REQ.CLAIMS.UPDATE"
 CLAIMS_DELETE = "$SYS.REQ.CLAIMS.DELETE"
 CLAIMS_LIST = "$SYS.REQ.CLAIMS.LIST"
+CLAIMS_PACK = "$SYS.REQ.CLAIMS.PACK"
+CLAIMS_LOOKUPS = "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -38,6 +40,11 @@ def token(value: str) -> str:
     if not _TOKEN.fullmatch(value):
         raise InvalidRequest(f"{value!r} cannot be part of a subject.")
     return value
+
+
+def inbox(name: str) -> str:
+    """Where the client of that name receives its replies, and no other client may listen."""
+    return f"_INBOX.{token(name)}.>"
 
 
 def room_in(channel_id: str) -> str:

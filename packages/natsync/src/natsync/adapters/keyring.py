@@ -1,0 +1,55 @@
+"""Makes keys and opens sealed ones: the only place with randomness and the encryption key."""
+
+import os
+from dataclasses import replace
+
+from natsync.core.keys import BadKey, KeyKind, KeyPair
+from natsync.core.ledger import Entry
+from natsync.core.sealing import NONCE_BYTES, SealBroken, seal, unseal
+
+_KINDS = {"operator": KeyKind.OPERATOR, "account": KeyKind.ACCOUNT, "user": KeyKind.USER, "service": KeyKind.USER}
+
+
+class Keyring:
+    def __init__(self, encryption_key: bytes) -> None:
+        self._encryption_key = encryption_key
+
+    def with_keys(self, entry: Entry) -> Entry:
+        """A new identity; operators and accounts get a signing key as well."""
+        pair = self._new(_KINDS[entry.kind])
+        entry = replace(
+            entry, public_key=pair.public_key, private_key=self._seal(pair.private_key), seed=self._seal(pair.seed)
+        )
+        return entry if pair.kind == KeyKind.USER else self.with_signing_key(entry)
+
+    def with_signing_key(self, entry: Entry) -> Entry:
+        pair = self._new(_KINDS[entry.kind])
+        return replace(
+            entry,
+            signing_public_key=pair.public_key,
+            signing_private_key=self._seal(pair.private_key),
+            signing_seed=self._seal(pair.seed),
+        )
+
+    def identity(self, entry: Entry) -> KeyPair:
+        """Raises SealBroken."""
+        return self._open(entry.seed, entry.public_key)
+
+    def signer(self, entry: Entry) -> KeyPair:
+        """Raises SealBroken."""
+        return self._open(entry.signing_seed, entry.signing_public_key)
+
+    def _open(self, sealed: str, public_key: str) -> KeyPair:
+        try:
+            pair = KeyPair.from_seed(unseal(sealed, key=self._encryption_key))
+        except BadKey as error:
+            raise SealBroken("A sealed secret is no key.") from error
+        if pair.public_key != public_key:
+            raise SealBroken("A sealed seed belongs to another public key.")
+        return pair
+
+    def _new(self, kind: KeyKind) -> KeyPair:
+        return KeyPair(kind, os.urandom(32))
+
+    def _seal(self, text: str) -> str:
+        return seal(text, key=self._encryption_key, nonce=os.urandom(NONCE_BYTES))

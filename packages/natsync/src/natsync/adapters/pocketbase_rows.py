@@ -1,0 +1,49 @@
+"""The rows natsync reads and writes in PocketBase."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from common.adapters.pocketbase import PocketBase, Record
+from natsync.core.ledger import Entries, Entry, to_entries, to_entry, to_row
+from natsync.core.mirrors import Fields
+
+FOLLOWED = ("nats_accounts", "nats_roles", "nats_users")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Complete listings. Users are read first, so that the account and role of each are in the later ones."""
+
+    users: list[Record]
+    roles: list[Record]
+    accounts: list[Record]
+    entries: Entries
+
+
+class PocketBaseRows:
+    def __init__(self, pocketbase: PocketBase) -> None:
+        self._pocketbase = pocketbase
+
+    async def read(self) -> Listing:
+        """Raises ServiceError rather than return a listing that may have gaps."""
+        users = await self._pocketbase.records("nats_users")
+        roles = await self._pocketbase.records("nats_roles")
+        accounts = await self._pocketbase.records("nats_accounts")
+        return Listing(users, roles, accounts, await self.entries())
+
+    async def entries(self) -> Entries:
+        return to_entries(await self._pocketbase.records("natsync_keys"))
+
+    async def keep(self, entry: Entry) -> Entry:
+        """Store a ledger entry; a new one is refused with InvalidRequest when its place is taken."""
+        if not entry.id:
+            return to_entry(await self._pocketbase.create("natsync_keys", to_row(entry)))
+        await self._pocketbase.update("natsync_keys", entry.id, to_row(entry))
+        return replace(entry)
+
+    async def drop(self, entry: Entry) -> None:
+        await self._pocketbase.delete("natsync_keys", entry.id)
+
+    async def show(self, collection: str, id: str, fields: Fields) -> None:
+        stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
+        await self._pocketbase.update(collection, id, {**fields, "synced_at": stamp})

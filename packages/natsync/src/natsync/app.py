@@ -1,0 +1,85 @@
+"""Where natsync is put together; nothing else names a concrete adapter.
+
+pocketbase_rows.read | rows.sift (a bad row is set aside) | desired.of | nats_system_account.observed | drift.plan
+| reconcile: record, publish, verify, show
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import TypeAlias
+
+from fastapi import FastAPI
+
+from common.adapters.connections import connected, open_nats
+from common.adapters.issuers import IssuerKeys, open_verifier
+from common.adapters.pocketbase import open_pocketbase
+from common.core.tokens import TrustedIssuer
+from common.serving.background import running
+from common.serving.health import operations_app
+from common.serving.http_errors import install_error_handler
+from common.serving.server import operations
+from natsync.adapters.credentials_directory import CredentialsDirectory
+from natsync.adapters.keyring import Keyring
+from natsync.adapters.nats_system_account import NatsSystemAccount
+from natsync.adapters.pocketbase_rows import FOLLOWED, PocketBaseRows
+from natsync.bootstrap import Bootstrap, Place, Say, answering, write_files
+from natsync.core.server_configuration import Ports
+from natsync.follow import Follow
+from natsync.reconcile import Reconciler
+from natsync.routes import Natsync, router
+from natsync.settings import Settings
+
+
+@asynccontextmanager
+async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
+    creds = CredentialsDirectory(settings.directory).path("creds/sys.creds")
+    trusted = TrustedIssuer(settings.issuer, settings.audience, ("ES256", "RS256"))
+    password = settings.pocketbase_password.get_secret_value()
+    async with (
+        open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as pocketbase,
+        open_nats(settings.nats_url, name="sys", creds=creds) as nats,
+        open_verifier([IssuerKeys(trusted, settings.jwks_url)]) as verifier,
+    ):
+        reconciler = Reconciler(PocketBaseRows(pocketbase), NatsSystemAccount(nats), Keyring(settings.key))
+        follow = Follow(
+            reconciler,
+            pocketbase.follow(FOLLOWED),
+            debounce_seconds=settings.debounce_ms / 1000,
+            sweep_seconds=settings.sweep_seconds,
+        )
+        probes = {
+            "pocketbase": pocketbase.healthy,
+            "nats": partial(connected, nats),
+            "reconcile": follow.progress.finished,
+        }
+        async with operations(operations_app(probes), settings.operations_port), running(follow.listen, follow.work):
+            yield Natsync(verifier, follow.progress)
+
+
+Opener: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Natsync]]
+
+
+def create_app(settings: Settings, opener: Opener = open_natsync) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncGenerator[dict[str, Natsync]]:
+        async with opener(settings) as natsync:
+            yield {"natsync": natsync}
+
+    app = FastAPI(title="natsync", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(router)
+    install_error_handler(app)
+    return app
+
+
+async def bootstrap(settings: Settings, say: Say) -> None:
+    """Raises ServiceError, CollectionUnfit, SealBroken or OSError."""
+    keyring, directory = Keyring(settings.key), CredentialsDirectory(settings.directory)
+    ports = Ports(settings.nats_port, settings.nats_websocket_port, settings.nats_monitor_port)
+    password = settings.pocketbase_password.get_secret_value()
+    async with open_pocketbase(
+        settings.pocketbase_url, email=settings.pocketbase_email, password=password
+    ) as pocketbase:
+        await answering(pocketbase, seconds=settings.wait_seconds)
+        entries = await Bootstrap(pocketbase, keyring, operator_name=settings.operator_name, say=say).run()
+    write_files(directory, entries, keyring, Place(settings.store, ports), say)

@@ -1,0 +1,171 @@
+"""Everything nats-server needs before its first start: operator, accounts, service users, and the files.
+
+The ledger in PocketBase is the authority. The files are copies of it, written whole, so that a second run with the
+same settings changes nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from common.adapters.pocketbase import PocketBase
+from common.core.errors import ServiceError, UpstreamUnavailable
+from natsync.adapters.credentials_directory import CredentialsDirectory, make_private
+from natsync.adapters.keyring import Keyring
+from natsync.adapters.pocketbase_rows import PocketBaseRows
+from natsync.core import platform
+from natsync.core.claims import Body, content_hash, encode, operator_body
+from natsync.core.creds_file import render
+from natsync.core.drift import PLATFORM, SYSTEM, platform_body, said
+from natsync.core.keys import KeyPair
+from natsync.core.ledger import Entries, Entry
+from natsync.core.permissions import narrows
+from natsync.core.revocations import Ledger, is_cut, next_issue, with_cuts
+from natsync.core.server_configuration import Ports
+from natsync.core.server_configuration import render as render_configuration
+from natsync.ensure import ensure_collections
+
+Say: TypeAlias = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What an entry's token is to say, and who says it."""
+
+    entry: Entry
+    name: str
+    body: Body
+    issuer: KeyPair
+
+
+class Bootstrap:
+    def __init__(self, pocketbase: PocketBase, keyring: Keyring, *, operator_name: str, say: Say) -> None:
+        self._pocketbase = pocketbase
+        self._rows = PocketBaseRows(pocketbase)
+        self._keyring = keyring
+        self._operator_name = operator_name
+        self._say = say
+
+    async def run(self) -> Entries:
+        """Raises ServiceError, CollectionUnfit or SealBroken."""
+        for change in await ensure_collections(self._pocketbase):
+            self._say(change)
+        entries = await self._with_keys(await self._rows.entries())
+        entries = await self._state(entries, [self._operator(entries)])
+        entries = await self._cut_narrowed(entries)
+        entries = await self._state(entries, [self._account(entries, record) for record in (SYSTEM, PLATFORM)])
+        entries = await self._state(entries, [self._service(entries, name) for name in platform.SERVICES])
+        await self._show_operator(entries)
+        return entries
+
+    async def _with_keys(self, entries: Entries) -> Entries:
+        made: list[Entry] = []
+        for kind, record, name in platform.places(self._operator_name):
+            if entries.get(kind, record) is None:
+                made.append(await self._rows.keep(self._keyring.with_keys(Entry(kind, record, name=name))))
+                self._say(f"{kind} {record}: keys made")
+        return entries.having(made)
+
+    def _operator(self, entries: Entries) -> Statement:
+        operator = entries.by_place["operator", "operator"]
+        system = entries.by_place["account", SYSTEM]
+        body = operator_body(signing_keys=[operator.signing_public_key], system_account=system.public_key)
+        return Statement(operator, operator.name, body, self._keyring.identity(operator))
+
+    def _account(self, entries: Entries, record: str) -> Statement:
+        entry = entries.by_place["account", record]
+        body = platform_body(entry) if record == PLATFORM else platform.system_body(entry)
+        return Statement(entry, record, body, self._keyring.signer(entries.by_place["operator", "operator"]))
+
+    def _service(self, entries: Entries, name: str) -> Statement:
+        entry, account = entries.by_place["service", name], entries.by_place["account", platform.SERVICES[name]]
+        entry = replace(entry, account=account.record)
+        return Statement(entry, name, platform.service_body(name, account), self._keyring.signer(account))
+
+    async def _cut_narrowed(self, entries: Entries) -> Entries:
+        """A service that loses a subject must not keep it by way of its old token."""
+        changed: list[Entry] = []
+        for record in (SYSTEM, PLATFORM):
+            account = entries.by_place["account", record]
+            users = [entries.by_place["service", name] for name, home in platform.SERVICES.items() if home == record]
+            cuts = {
+                user.public_key: user.last_iat
+                for user in users
+                if user.jwt and narrows(said(user), platform.service_body(user.record, account))
+            }
+            if (ledger := with_cuts(account.revocations, cuts)) != account.revocations:
+                changed.append(await self._rows.keep(replace(account, revocations=ledger)))
+        return entries.having(changed)
+
+    async def _state(self, entries: Entries, statements: Iterable[Statement]) -> Entries:
+        """Mint whatever is not said yet, or no longer counts."""
+        minted: list[Entry] = []
+        for statement in statements:
+            entry, issuer = statement.entry, statement.issuer
+            content = content_hash(name=statement.name, issuer=issuer.public_key, body=statement.body)
+            account = entries.get("account", entry.account)
+            ledger: Ledger = account.revocations if account else {}
+            if content == entry.content and not is_cut(ledger, entry.public_key, entry.last_iat):
+                continue
+            now = next_issue(int(time.time()), last=entry.last_iat, ledger=ledger, public_key=entry.public_key)
+            token = encode(statement.body, subject=entry.public_key, name=statement.name, issuer=issuer, issued_at=now)
+            minted.append(await self._rows.keep(replace(entry, jwt=token, content=content, last_iat=now)))
+            self._say(f"{entry.kind} {entry.record}: token issued")
+        return entries.having(minted)
+
+    async def _show_operator(self, entries: Entries) -> None:
+        operator = entries.by_place["operator", "operator"]
+        shown = {name: getattr(operator, name) for name in platform.OPERATOR_FIELDS}
+        rows = await self._pocketbase.records("nats_system_operator")
+        if not rows:
+            await self._pocketbase.create("nats_system_operator", shown)
+        elif any(rows[0].get(name) != value for name, value in shown.items()):
+            await self._pocketbase.update("nats_system_operator", rows[0]["id"], shown)
+        else:
+            return
+        self._say("nats_system_operator: operator shown")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where nats-server is to run from."""
+
+    store: Path
+    ports: Ports
+
+
+def write_files(directory: CredentialsDirectory, entries: Entries, keyring: Keyring, place: Place, say: Say) -> None:
+    """Raises OSError or SealBroken."""
+    accounts = [entries.by_place["account", record] for record in (SYSTEM, PLATFORM)]
+    configuration = render_configuration(
+        ports=place.ports,
+        operator=directory.path("operator.jwt"),
+        store=place.store,
+        system_account=accounts[0].public_key,
+        preload={account.public_key: account.jwt for account in accounts},
+    )
+    files = {"operator.jwt": entries.by_place["operator", "operator"].jwt, "nats.conf": configuration}
+    for name in platform.SERVICES:
+        service = entries.by_place["service", name]
+        files[f"creds/{name}.creds"] = render(service.jwt, keyring.identity(service).seed)
+    make_private(directory.directory)
+    make_private(place.store)
+    for name, text in files.items():
+        if directory.write(name, text):
+            say(f"{directory.path(name)}: written")
+
+
+async def answering(pocketbase: PocketBase, *, seconds: float) -> None:
+    """Raises UpstreamUnavailable when PocketBase does not answer in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                try:
+                    return await pocketbase.healthy()
+                except ServiceError:
+                    await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise UpstreamUnavailable(f"PocketBase did not answer within {seconds:g} s.") from None

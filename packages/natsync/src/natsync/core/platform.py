@@ -1,0 +1,97 @@
+"""The platform's own NATS users, and the subjects each of them needs: no more than these."""
+
+from collections.abc import Mapping
+
+from common.core import subjects
+from natsync.core.claims import AccountLimits, Body, Permissions, UserLimits, account_body, user_body
+from natsync.core.drift import PLATFORM, SYSTEM
+from natsync.core.ledger import KEY_FIELDS, Entry, Kind
+
+RECORDS_STREAM = "RECORDS"
+OPERATOR_FIELDS = ("name", *KEY_FIELDS, "jwt")
+
+SERVICES: Mapping[str, str] = {"sys": SYSTEM, "gateway": PLATFORM, "natsync": PLATFORM, "chathub": PLATFORM}
+"""Service users and the account each belongs to."""
+
+PERMISSIONS: Mapping[str, Permissions] = {
+    "sys": Permissions(
+        publish=(
+            subjects.SYSTEM_PING,
+            subjects.CLAIMS_UPDATE,
+            subjects.CLAIMS_DELETE,
+            subjects.CLAIMS_LIST,
+            subjects.CLAIMS_PACK,
+            subjects.CLAIMS_LOOKUPS,
+        ),
+        subscribe=(subjects.inbox("sys"),),
+    ),
+    "gateway": Permissions(
+        publish=(
+            subjects.CACHE_INVALIDATE,
+            subjects.SESSION_REVOKED,
+            subjects.GATEWAY_WORKERS,
+            subjects.NATSYNC_RPC,
+        ),
+        subscribe=(
+            subjects.RECORDS,
+            subjects.IMAGES,
+            subjects.CACHE_INVALIDATE,
+            subjects.SESSION_REVOKED,
+            subjects.USER_BANNED,
+            subjects.USER_PARDONED,
+            subjects.GATEWAY_WORKERS,
+            subjects.inbox("gateway"),
+        ),
+    ),
+    "natsync": Permissions(
+        publish=(subjects.RECORDS, subjects.IMAGES, *subjects.stream_api(RECORDS_STREAM)),
+        subscribe=(
+            subjects.NATSYNC_RPC,
+            subjects.USER_BANNED,
+            subjects.USER_PARDONED,
+            subjects.inbox("natsync"),
+        ),
+        replies=1,
+        reply_seconds=10,
+    ),
+    "chathub": Permissions(
+        publish=(
+            subjects.CHAT_IN,
+            subjects.CHAT_CONTROL,
+            subjects.CHAT_PRESENCE,
+            subjects.CHAT_HEARTBEAT,
+            subjects.USER_BANNED,
+            subjects.USER_PARDONED,
+            *subjects.stream_api(subjects.CHAT_STREAM),
+        ),
+        subscribe=(
+            subjects.CHAT_OUT,
+            subjects.CHAT_CONTROL,
+            subjects.CHAT_PRESENCE,
+            subjects.CHAT_HEARTBEAT,
+            subjects.USER_BANNED,
+            subjects.USER_PARDONED,
+            subjects.SESSION_REVOKED,
+            subjects.inbox("chathub"),
+        ),
+    ),
+}
+
+
+def places(operator_name: str) -> list[tuple[Kind, str, str]]:
+    """Kind, record and name of every entry the platform itself needs."""
+    services: list[tuple[Kind, str, str]] = [("service", name, name) for name in SERVICES]
+    return [
+        ("operator", "operator", operator_name),
+        ("account", SYSTEM, SYSTEM),
+        ("account", PLATFORM, PLATFORM),
+        *services,
+    ]
+
+
+def system_body(entry: Entry) -> Body:
+    return account_body(signing_keys=[entry.signing_public_key], limits=AccountLimits(), revocations=entry.revocations)
+
+
+def service_body(name: str, account: Entry) -> Body:
+    return user_body(account=account.public_key, permissions=PERMISSIONS[name], limits=UserLimits())

@@ -1,0 +1,68 @@
+"""natsync's HTTP API."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from fastapi import APIRouter, Request
+
+from common.adapters.issuers import TokenVerifier
+from common.core.errors import Unauthenticated
+from common.core.identity import Identity, require_role
+from natsync.follow import Progress, counts
+
+router = APIRouter(prefix="/nats")
+
+ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Natsync:
+    """What the routes need, by role."""
+
+    verifier: TokenVerifier
+    progress: Progress
+
+
+def natsync_of(request: Request) -> Natsync:
+    return cast(Natsync, request.state.natsync)
+
+
+async def bearer(request: Request) -> Identity:
+    """Raises Unauthenticated without an acceptable token."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("This needs an access token.")
+    return await natsync_of(request).verifier.verify(token.strip())
+
+
+@router.get("/status")
+async def status(request: Request) -> dict[str, Any]:
+    """How far every account has come. For admins."""
+    require_role(await bearer(request), ADMIN)
+    progress = natsync_of(request).progress
+    return {
+        "last_pass": {
+            "finished_at": progress.finished_at,
+            "seconds": round(progress.seconds, 4),
+            "error": progress.error,
+            "passes": progress.passes,
+            **counts(progress.done),
+        },
+        "accounts": accounts(progress),
+        "foreign_accounts": progress.done.foreign,
+    }
+
+
+def accounts(progress: Progress) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": account.id,
+            "name": account.name,
+            "sync_status": account.status.state,
+            "sync_error": account.status.remark,
+            "verified_at": progress.verified.get(account.id, 0),
+            "users": account.users,
+            "suspended_users": account.suspended,
+        }
+        for account in progress.done.accounts
+    ]
