@@ -1,0 +1,141 @@
+"""Starting, dying, and what goes wrong at the start."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.embedded.status import State
+from tests.eventually import eventually
+from tests.journeys.journey import walk
+from tests.servers.platform import Home, RunningPlatform
+
+PARTS = ["postgres", "valkey", "pocketbase", "nats", "natsync", "gateway", "chathub", "caddy"]
+
+
+def test_a_cold_start_takes_at_most_fifteen_seconds(platform: RunningPlatform) -> None:
+    assert platform.start_seconds <= 15
+
+
+def test_the_first_start_prints_the_admin_login(platform: RunningPlatform) -> None:
+    assert platform.home.settings.admin_password in platform.output
+
+
+@pytest.mark.parametrize("name", PARTS)
+async def test_a_killed_part_is_green_again_within_ten_seconds(platform: RunningPlatform, name: str) -> None:
+    home = platform.home
+    before = home.parts()[name]
+    assert before.pid is not None
+    started = time.monotonic()
+    os.kill(before.pid, signal.SIGKILL)
+
+    async def is_back() -> bool:
+        return home.is_green() and home.parts()[name].pid != before.pid
+
+    await eventually(is_back, seconds=10)
+    print(f"{name} green again after {time.monotonic() - started:.1f} s")  # noqa: T201 - a figure people ask for
+
+
+async def test_a_user_gets_through_after_all_those_deaths(platform: RunningPlatform) -> None:
+    assert [seen async for seen in walk(platform.home.address)]
+
+
+async def test_a_killed_supervisor_comes_back_with_everything(platform: RunningPlatform) -> None:
+    home = platform.home
+    pids = {part.pid for part in home.parts().values()}
+    keeper = int((home.data / "run" / "lock").read_text())
+    os.kill(child_of(keeper), signal.SIGKILL)
+
+    async def is_back() -> bool:
+        return home.is_green() and not pids & {part.pid for part in home.parts().values()}
+
+    await eventually(is_back, seconds=15)
+    assert [seen async for seen in walk(home.address)]
+
+
+def child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def test_a_second_up_says_so(platform: RunningPlatform) -> None:
+    again = platform.home.command("up", "--detach")
+    assert again.returncode == 1
+    assert again.stderr.count("\n") == 1
+    assert "already running" in again.stderr
+    assert platform.home.is_green()
+
+
+def test_status_shows_every_part(platform: RunningPlatform) -> None:
+    shown = platform.home.command("status")
+    assert shown.returncode == 0
+    assert all(name in shown.stdout for name in PARTS)
+
+
+def test_logs_of_an_unknown_part_name_those_there_are(platform: RunningPlatform) -> None:
+    shown = platform.home.command("logs", "gatewy")
+    assert shown.returncode == 1
+    assert "gateway" in shown.stderr
+
+
+async def test_stopping_and_starting_again_changes_nothing_that_lasts(home: Home) -> None:
+    first = await home.run("up", "--detach")
+    assert first.returncode == 0, first.stderr
+    env = (home.folder / ".env").read_text()
+    trust = {file: file.read_bytes() for file in (home.data / "natsync").rglob("*") if file.is_file()}
+    stopped = await home.run("down")
+    assert stopped.returncode == 0, stopped.stderr
+    assert {part.state for part in home.parts().values()} == {State.STOPPED}
+    assert not home.is_running()
+    second = await home.run("up", "--detach")
+    assert second.returncode == 0, second.stderr
+    assert home.settings.admin_password not in second.stdout
+    assert (home.folder / ".env").read_text() == env
+    assert {file: file.read_bytes() for file in trust} == trust
+
+
+def refused(home: Home, *, because: str, **more: str) -> None:
+    answer = home.command("up", "--detach", **more)
+    assert answer.returncode != 0
+    assert because in answer.stderr
+    assert answer.stderr.count("\n") == 1, answer.stderr
+    assert not home.is_running()
+    assert not home.parts()
+
+
+def test_a_taken_port_is_named_with_its_setting(home: Home) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = str(taken.getsockname()[1])
+        refused(home, because="POCKETWIRE_VALKEY_PORT", POCKETWIRE_VALKEY_PORT=number)
+
+
+def test_a_missing_secret_is_named(home: Home) -> None:
+    home.data.mkdir()
+    (home.data / "initialised").touch()
+    (home.folder / ".env").write_text("VALKEY_PASSWORD=x\n")
+    refused(home, because="NATSYNC_ENCRYPTION_KEY")
+
+
+def test_an_unwritable_data_folder_is_named(home: Home) -> None:
+    home.data.write_text("in the way")
+    answer = home.command("up", "--detach")
+    assert answer.returncode != 0
+    assert str(home.data) in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    home.data.unlink()
+
+
+async def test_a_wrong_superuser_password_stops_the_start_with_one_line(home: Home) -> None:
+    assert (await home.run("up", "--detach")).returncode == 0
+    assert (await home.run("down")).returncode == 0
+    answer = await asyncio.to_thread(
+        lambda: home.command("up", "--detach", POCKETBASE_SUPERUSER_PASSWORD="not-the-password")
+    )
+    assert answer.returncode == 1
+    assert "POCKETBASE_SUPERUSER_PASSWORD" in answer.stderr
+    assert not home.is_running()
