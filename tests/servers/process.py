@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +33,12 @@ def directory() -> Generator[Path]:
 
 @contextmanager
 def server(
-    command: Sequence[str | Path], *, port: int, log: Path, stop: signal.Signals = signal.SIGTERM
+    command: Sequence[str | Path],
+    *,
+    port: int,
+    log: Path,
+    stop: signal.Signals = signal.SIGTERM,
+    environment: Mapping[str, str] | None = None,
 ) -> Generator[subprocess.Popen[bytes]]:
     with (
         log.open("ab") as output,
@@ -41,7 +46,7 @@ def server(
             [str(part) for part in command],
             stdout=output,
             stderr=output,
-            env={"PATH": os.defpath, "HOME": str(log.parent)},
+            env={"PATH": os.defpath, "HOME": str(log.parent), **(environment or {})},
         ) as process,
     ):
         try:

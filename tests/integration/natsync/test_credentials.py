@@ -1,0 +1,259 @@
+"""Rows in PocketBase become NATS credentials, and stop being ones."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from nats.aio.subscription import Subscription
+from nats.errors import TimeoutError as NothingHeard
+
+from tests.eventually import eventually
+from tests.servers.natsync import UNLIMITED, Connection, Stack, Tenants, connected_with, refused
+
+
+async def hears(listener: Connection, subject: str) -> Subscription:
+    subscription = await listener.client.subscribe(subject)
+    await listener.client.flush()
+    return subscription
+
+
+async def test_credentials_reach_what_the_role_allows_and_nothing_else(natsync: Stack, tenants: Tenants) -> None:
+    *_, creds = await tenants.someone('["orders.*"]', '["orders.>", "_INBOX.>"]')
+    async with connected_with(natsync.nats_url, creds) as user:
+        heard = await hears(user, "orders.>")
+        await user.client.publish("orders.new", b"1")
+        assert (await heard.next_msg(timeout=2)).data == b"1"
+        await user.client.publish("invoices.new", b"1")
+        await user.is_refused("invoices.new")
+        await user.client.subscribe("invoices.>")
+        await user.is_refused("invoices.>")
+
+
+async def test_an_empty_role_allows_everything_within_the_account_and_nothing_beyond(
+    natsync: Stack, tenants: Tenants
+) -> None:
+    *_, ours = await tenants.someone()
+    *_, theirs = await tenants.someone()
+    async with connected_with(natsync.nats_url, ours) as one, connected_with(natsync.nats_url, theirs) as other:
+        own, foreign = await hears(one, ">"), await hears(other, ">")
+        await one.client.publish("orders.new", b"ours")
+        assert (await own.next_msg(timeout=2)).data == b"ours"
+        with pytest.raises(NothingHeard):
+            await foreign.next_msg(timeout=0.2)
+
+
+async def test_deactivating_a_user_cuts_its_connection_and_reactivating_issues_credentials_that_work(
+    natsync: Stack, tenants: Tenants
+) -> None:
+    _, _, user, creds = await tenants.someone()
+    async with connected_with(natsync.nats_url, creds) as live:
+        await tenants.control.update("nats_users", user["id"], {"active": False})
+        await live.is_cut()
+    suspended = await tenants.synced(user, sync_status="inactive")
+    assert (suspended["creds_file"], suspended["jwt"]) == ("", "")
+    assert await refused(natsync.nats_url, creds)
+    await tenants.control.update("nats_users", user["id"], {"active": True})
+    fresh = await tenants.credentials(user, other_than=creds)
+    async with connected_with(natsync.nats_url, fresh):
+        assert await refused(natsync.nats_url, creds)
+
+
+async def test_deleting_a_user_cuts_its_connection_for_good(natsync: Stack, tenants: Tenants) -> None:
+    account, role, user, creds = await tenants.someone()
+    neighbour = await tenants.credentials(await tenants.user(account, role))
+    async with (
+        connected_with(natsync.nats_url, creds) as live,
+        connected_with(natsync.nats_url, neighbour) as unharmed,
+    ):
+        await tenants.control.delete("nats_users", user["id"])
+        await live.is_cut()
+        await unharmed.client.flush(timeout=2)
+    assert await refused(natsync.nats_url, creds)
+
+
+async def test_moving_a_user_to_another_account_ends_its_access_to_the_first(natsync: Stack, tenants: Tenants) -> None:
+    _, _, user, creds = await tenants.someone()
+    elsewhere = await tenants.account("elsewhere")
+    async with connected_with(natsync.nats_url, creds) as live:
+        await tenants.control.update("nats_users", user["id"], {"account_id": elsewhere["id"]})
+        await live.is_cut()
+    fresh = await tenants.credentials(user, other_than=creds)
+    assert await refused(natsync.nats_url, creds)
+    async with connected_with(natsync.nats_url, fresh):
+        pass
+
+
+async def test_narrowing_a_role_ends_what_the_old_credentials_allowed(natsync: Stack, tenants: Tenants) -> None:
+    _, role, user, creds = await tenants.someone('["a.>", "b.>"]')
+    async with connected_with(natsync.nats_url, creds) as live:
+        await tenants.control.update("nats_roles", role["id"], {"publish_permissions": '["a.>"]'})
+        await live.is_cut()
+    fresh = await tenants.credentials(user, other_than=creds)
+    async with connected_with(natsync.nats_url, fresh) as narrowed:
+        await narrowed.client.publish("b.1", b"")
+        await narrowed.is_refused("b.1")
+
+
+async def test_widening_a_role_leaves_live_connections_alone(natsync: Stack, tenants: Tenants) -> None:
+    _, role, user, creds = await tenants.someone('["a.>"]')
+    async with connected_with(natsync.nats_url, creds) as live:
+        await tenants.control.update("nats_roles", role["id"], {"publish_permissions": '["a.>", "b.>"]'})
+        fresh = await tenants.credentials(user, other_than=creds)
+        await live.client.flush(timeout=2)
+    async with connected_with(natsync.nats_url, fresh) as wider:
+        heard = await hears(wider, "b.>")
+        await wider.client.publish("b.1", b"")
+        await heard.next_msg(timeout=2)
+
+
+async def test_rotating_keys_cuts_every_user_once_and_issues_new_credentials(natsync: Stack, tenants: Tenants) -> None:
+    account, _, user, creds = await tenants.someone()
+    before = await tenants.synced(account)
+    async with connected_with(natsync.nats_url, creds) as live:
+        await tenants.control.update("nats_accounts", account["id"], {"rotate_keys": True})
+        await live.is_cut()
+    fresh = await tenants.credentials(user, other_than=creds)
+    assert await refused(natsync.nats_url, creds)
+    async with connected_with(natsync.nats_url, fresh):
+        after = await tenants.synced(account, rotate_keys=False)
+        assert after["public_key"] == before["public_key"]
+        assert after["signing_public_key"] != before["signing_public_key"]
+
+
+async def test_a_second_rotation_counts_once_the_first_is_seen_done(tenants: Tenants) -> None:
+    account, _, user, creds = await tenants.someone()
+    keys = {(await tenants.synced(account))["signing_public_key"]}
+    for _ in range(2):
+        await settled(tenants, account["id"])
+        await tenants.control.update("nats_accounts", account["id"], {"rotate_keys": True})
+        keys.add((await tenants.synced(account, rotate_keys=False))["signing_public_key"])
+        creds = await tenants.credentials(user, other_than=creds)
+    assert len(keys) == 3
+
+
+async def settled(tenants: Tenants, record: str) -> None:
+    async def nothing_open() -> bool:
+        entries = await tenants.control.records("natsync_keys", filter=f'record = "{record}"')
+        return entries[0]["handled"] == ""
+
+    await eventually(nothing_open)
+
+
+async def test_regenerating_issues_another_token_and_leaves_the_old_one_valid(natsync: Stack, tenants: Tenants) -> None:
+    _, _, user, creds = await tenants.someone()
+    await tenants.control.update("nats_users", user["id"], {"regenerate": True})
+    fresh = await tenants.credentials(user, other_than=creds)
+    await tenants.synced(user, regenerate=False)
+    async with connected_with(natsync.nats_url, creds), connected_with(natsync.nats_url, fresh):
+        pass
+
+
+@pytest.mark.parametrize("by_deleting", [False, True])
+async def test_an_account_that_is_switched_off_or_deleted_is_off_the_servers(
+    natsync: Stack, tenants: Tenants, by_deleting: bool
+) -> None:
+    account, _, user, creds = await tenants.someone()
+    async with connected_with(natsync.nats_url, creds) as live:
+        if by_deleting:
+            await tenants.control.delete("nats_users", user["id"])
+            await tenants.control.delete("nats_accounts", account["id"])
+        else:
+            await tenants.control.update("nats_accounts", account["id"], {"active": False})
+        await live.is_cut()
+
+    async def turned_away() -> bool:
+        return await refused(natsync.nats_url, creds)
+
+    await eventually(turned_away)
+
+
+async def test_an_account_that_is_switched_on_again_lets_its_users_in_but_not_those_deleted_meanwhile(
+    natsync: Stack, tenants: Tenants
+) -> None:
+    account, role, user, creds = await tenants.someone()
+    other = await tenants.user(account, role)
+    others = await tenants.credentials(other)
+    await tenants.control.update("nats_accounts", account["id"], {"active": False})
+    await tenants.synced(user, sync_status="inactive", sync_error="its account is inactive")
+    await tenants.control.delete("nats_users", other["id"])
+    await tenants.control.update("nats_accounts", account["id"], {"active": True})
+    await tenants.synced(account)
+    await tenants.synced(user)
+
+    async def lets_in() -> bool:
+        return not await refused(natsync.nats_url, creds)
+
+    await eventually(lets_in)
+    assert await refused(natsync.nats_url, others)
+
+
+async def test_a_bad_row_is_set_aside_with_its_reason_and_the_others_go_on(natsync: Stack, tenants: Tenants) -> None:
+    account = await tenants.account()
+    broken = [await tenants.role(text) for text in ("[", '["a b"]', '{"a": 1}', '["a..b"]', '["a.>.b"]')]
+    users = [await tenants.user(account, role) for role in broken]
+    well = await tenants.credentials(await tenants.user(account, await tenants.role()))
+    async with connected_with(natsync.nats_url, well):
+        pass
+    for role, user in zip(broken, users, strict=True):
+        assert "publish_permissions" in (await tenants.synced(role, sync_status="error"))["sync_error"]
+        assert (await tenants.synced(user, sync_status="error"))["creds_file"] == ""
+
+
+async def test_a_user_whose_role_breaks_keeps_its_access_and_can_still_be_cut_off(
+    natsync: Stack, tenants: Tenants
+) -> None:
+    _, role, user, creds = await tenants.someone()
+    async with connected_with(natsync.nats_url, creds) as live:
+        await tenants.control.update("nats_roles", role["id"], {"subscribe_permissions": "nonsense"})
+        await tenants.synced(user, sync_status="error")
+        await live.client.flush(timeout=2)
+        await tenants.control.update("nats_users", user["id"], {"active": False})
+        await live.is_cut()
+
+
+async def test_limits_left_out_are_zero_and_the_row_says_what_that_means(natsync: Stack, tenants: Tenants) -> None:
+    account = await tenants.account(**dict.fromkeys(UNLIMITED, 0))
+    user = await tenants.user(account, await tenants.role())
+    shown = await tenants.synced(account)
+    assert "max_connections is 0: nobody can connect" in shown["sync_error"]
+    with pytest.raises(Exception, match="maximum account active connections"):
+        async with connected_with(natsync.nats_url, await tenants.credentials(user)):
+            pass
+
+
+async def test_a_connection_limit_is_the_accounts(natsync: Stack, tenants: Tenants) -> None:
+    account = await tenants.account(max_connections=1)
+    creds = await tenants.credentials(await tenants.user(account, await tenants.role()))
+    async with AsyncExitStack() as open_ones:
+        await open_ones.enter_async_context(connected_with(natsync.nats_url, creds))
+        with pytest.raises(Exception, match="maximum account active connections"):
+            await open_ones.enter_async_context(connected_with(natsync.nats_url, creds))
+
+
+async def test_a_row_created_without_active_stays_off_and_says_so(tenants: Tenants) -> None:
+    account = await tenants.account(active=False)
+    assert "active is false" in (await tenants.synced(account, sync_status="inactive"))["sync_error"]
+
+
+async def test_copies_that_someone_edited_are_put_right(tenants: Tenants) -> None:
+    account, _, user, creds = await tenants.someone()
+    right = await tenants.synced(account)
+    await tenants.control.update("nats_accounts", account["id"], {"public_key": "AFAKE", "jwt": "x", "seed": "x"})
+    await tenants.control.update("nats_users", user["id"], {"creds_file": "mine", "sync_status": "fine"})
+    await tenants.synced(account, **{name: right[name] for name in ("public_key", "jwt", "seed")})
+    await tenants.synced(user, creds_file=creds)
+
+
+async def test_nothing_is_written_while_nothing_changes(natsync: Stack, tenants: Tenants) -> None:
+    await tenants.someone()
+    collections = ("nats_accounts", "nats_roles", "nats_users", "natsync_keys", "nats_system_operator")
+
+    async def stamps() -> list[str]:
+        return [row["id"] + row["updated"] for name in collections for row in await tenants.control.records(name)]
+
+    async def unchanged_for_three_sweeps() -> bool:
+        before = await stamps()
+        await asyncio.sleep(1.6)
+        return before == await stamps()
+
+    await eventually(unchanged_for_three_sweeps)

@@ -1,0 +1,241 @@
+"""PocketBase, the nats-server that natsync bootstraps, and natsync itself."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+
+from common.adapters.pocketbase import PocketBase, Record, open_pocketbase
+from tests.eventually import eventually
+from tests.servers.nats import nats_server
+from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
+from tests.servers.process import directory, free_port, server
+
+UNLIMITED = dict.fromkeys(("max_connections", "max_subscriptions", "max_data", "max_payload"), -1)
+PASSWORD = "correct-horse"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    pocketbase: PocketBaseServer
+    home: Path
+    nats_port: int
+    port: int
+    operations_port: int
+    environment: dict[str, str]
+
+    @property
+    def directory(self) -> Path:
+        return self.home / "natsync"
+
+    @property
+    def nats_url(self) -> str:
+        return f"nats://127.0.0.1:{self.nats_port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def operations_url(self) -> str:
+        return f"http://127.0.0.1:{self.operations_port}"
+
+    def command(self, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "natsync", *arguments],
+            env={**self.environment, **changed},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    @contextmanager
+    def nats(self) -> Generator[None]:
+        with nats_server(self.directory / "nats.conf", self.nats_port):
+            yield
+
+    @contextmanager
+    def serving(self) -> Generator[None]:
+        with server(
+            [sys.executable, "-m", "natsync", "serve"],
+            port=self.port,
+            log=self.home / "natsync.log",
+            environment=self.environment,
+        ):
+            yield
+
+
+@contextmanager
+def stack(*, issuer: str = "", jwks_url: str = "") -> Generator[Stack]:
+    """PocketBase alone is running; the rest is started by who needs it."""
+    with directory() as home, pocketbase_server() as pocketbase:
+        nats_port, port, operations_port = free_port(), free_port(), free_port()
+        environment = {
+            "PATH": os.defpath,
+            "HOME": str(home),
+            "POCKETBASE_URL": pocketbase.url,
+            "NATS_URL": f"nats://127.0.0.1:{nats_port}",
+            "NATSYNC_POCKETBASE_EMAIL": pocketbase.email,
+            "NATSYNC_POCKETBASE_PASSWORD": pocketbase.password,
+            "NATSYNC_ENCRYPTION_KEY": "k" * 43,
+            "NATSYNC_DIRECTORY": str(home / "natsync"),
+            "NATSYNC_NATS_PORT": str(nats_port),
+            "NATSYNC_NATS_WEBSOCKET_PORT": str(free_port()),
+            "NATSYNC_NATS_MONITOR_PORT": str(free_port()),
+            "NATSYNC_PORT": str(port),
+            "NATSYNC_OPERATIONS_PORT": str(operations_port),
+            "NATSYNC_ISSUER": issuer,
+            "NATSYNC_JWKS_URL": jwks_url,
+            "NATSYNC_SWEEP_SECONDS": "0.5",
+            "NATSYNC_DEBOUNCE_MS": "20",
+        }
+        yield Stack(pocketbase, home, nats_port, port, operations_port, environment)
+
+
+@contextmanager
+def running_stack(*, issuer: str = "", jwks_url: str = "") -> Generator[Stack]:
+    with ExitStack() as running:
+        whole = running.enter_context(stack(issuer=issuer, jwks_url=jwks_url))
+        done = whole.command("bootstrap")
+        assert done.returncode == 0, done.stderr
+        running.enter_context(whole.nats())
+        running.enter_context(whole.serving())
+        yield whole
+
+
+@dataclass(slots=True)
+class Tenants:
+    """Makes rows as a superuser would and waits until they are carried out."""
+
+    control: PocketBase
+    stack: Stack
+    made: int = 0
+
+    async def account(self, name: str = "tenant", **fields: Any) -> Record:
+        return await self.control.create("nats_accounts", {"name": name, "active": True, **UNLIMITED, **fields})
+
+    async def role(self, publish: str = "", subscribe: str = "", **fields: Any) -> Record:
+        limits = {name: -1 for name in UNLIMITED if name != "max_connections"}
+        lists = {"publish_permissions": publish, "subscribe_permissions": subscribe}
+        return await self.control.create("nats_roles", {"name": "role", **limits, **lists, **fields})
+
+    async def user(self, account: Record, role: Record, **fields: Any) -> Record:
+        self.made += 1
+        body = {
+            "email": f"user{self.made}-{account['id']}@example.com",
+            "password": PASSWORD,
+            "passwordConfirm": PASSWORD,
+            "nats_username": f"user{self.made}",
+            "account_id": account["id"],
+            "role_id": role["id"],
+            "active": True,
+        }
+        return await self.control.create("nats_users", {**body, **fields})
+
+    async def synced(self, row: Record, **expected: Any) -> Record:
+        """The row, once it says so."""
+        wanted = {"sync_status": "synced", **expected}
+
+        def holds(seen: Record) -> bool:
+            return all(seen[name] == value for name, value in wanted.items())
+
+        return await eventually(lambda: self.control.record(row["collectionName"], row["id"]), holds)
+
+    async def credentials(self, row: Record, *, other_than: str = "") -> str:
+        def holds(seen: Record) -> bool:
+            return seen["sync_status"] == "synced" and seen["creds_file"] not in ("", other_than)
+
+        return (await eventually(lambda: self.control.record("nats_users", row["id"]), holds))["creds_file"]
+
+    async def someone(self, publish: str = "", subscribe: str = "") -> tuple[Record, Record, Record, str]:
+        """A new account, role and user, and the user's credentials."""
+        account, role = await self.account(), await self.role(publish, subscribe)
+        user = await self.user(account, role)
+        return account, role, user, await self.credentials(user)
+
+
+@asynccontextmanager
+async def tenants_of(stack: Stack) -> AsyncGenerator[Tenants]:
+    server = stack.pocketbase
+    async with open_pocketbase(server.url, email=server.email, password=server.password) as control:
+        yield Tenants(control, stack)
+
+
+@dataclass(slots=True)
+class Connection:
+    client: Client
+    errors: list[str] = field(default_factory=list[str])
+
+    async def is_refused(self, what: str) -> None:
+        """Waits for the server's refusal of an operation on `what`."""
+
+        async def seen() -> bool:
+            return any("permissions violation" in error.lower() and what in error for error in self.errors)
+
+        await eventually(seen)
+
+    async def is_cut(self) -> None:
+        async def closed() -> bool:
+            return self.client.is_closed
+
+        await eventually(closed)
+
+
+@asynccontextmanager
+async def connected_with(url: str, creds: str | Path, *, name: str = "test") -> AsyncGenerator[Connection]:
+    """A connection that does not come back by itself. Raises when the server refuses the credentials."""
+    errors: list[str] = []
+
+    async def note(error: Exception) -> None:
+        errors.append(str(error))
+
+    text = creds.read_text() if isinstance(creds, Path) else creds
+    with directory() as home:
+        path = home / "user.creds"
+        path.write_text(text)
+        client = Client()
+        try:
+            await client.connect(
+                url,
+                user_credentials=str(path),
+                inbox_prefix=f"_INBOX.{name}".encode(),
+                allow_reconnect=False,
+                error_cb=note,
+                connect_timeout=2,
+            )
+        except BaseException:
+            await hang_up(client)
+            raise
+    try:
+        yield Connection(client, errors)
+    finally:
+        if not client.is_closed:
+            await client.close()
+
+
+async def hang_up(client: Client) -> None:
+    """The client leaves its socket open when the server turns it away."""
+    await client.close()
+    if transport := client._transport:
+        transport.close()
+        with suppress(OSError):
+            await transport.wait_closed()
+
+
+async def refused(url: str, creds: str) -> bool:
+    """Does the server turn these credentials away?"""
+    try:
+        async with connected_with(url, creds):
+            return False
+    except (nats.errors.Error, OSError) as error:
+        if "authorization violation" not in str(error).lower():
+            raise
+        return True
