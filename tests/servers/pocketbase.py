@@ -23,11 +23,17 @@ class PocketBaseServer:
 
 @contextmanager
 def pocketbase_server() -> Generator[PocketBaseServer]:
-    with directory() as home:
-        data, port = home / "pb_data", free_port()
-        common = [str(binaries.pocketbase()), f"--dir={data}"]
-        subprocess.run(
-            [*common, "superuser", "upsert", SUPERUSER_EMAIL, SUPERUSER_PASSWORD], check=True, capture_output=True
-        )
-        with server([*common, "serve", f"--http=127.0.0.1:{port}"], port=port, log=home / "pocketbase.log"):
-            yield PocketBaseServer(f"http://127.0.0.1:{port}", data)
+    with directory() as home, serving(home, free_port()) as running:
+        yield running
+
+
+@contextmanager
+def serving(home: Path, port: int) -> Generator[PocketBaseServer]:
+    """Serve the data in `home`, made at the first call; a second call with the same arguments is a restart."""
+    data = home / "pb_data"
+    common = [str(binaries.pocketbase()), f"--dir={data}"]
+    if not data.exists():
+        upsert = [*common, "superuser", "upsert", SUPERUSER_EMAIL, SUPERUSER_PASSWORD]
+        subprocess.run(upsert, check=True, capture_output=True)
+    with server([*common, "serve", f"--http=127.0.0.1:{port}"], port=port, log=home / "pocketbase.log"):
+        yield PocketBaseServer(f"http://127.0.0.1:{port}", data)

@@ -100,7 +100,7 @@ class PocketBase:
     async def delete(self, collection: str, id: str) -> None:
         await self.request("DELETE", record_path(collection, id))
 
-    async def follow(self, collections: Sequence[str]) -> AsyncIterator[RealtimeEvent]:
+    async def follow(self, collections: Sequence[str]) -> AsyncGenerator[RealtimeEvent]:
         """Change hints for ever; after every gap a Resubscribed comes first. Ends only by cancellation."""
         delay = 0.1
         while True:

@@ -1,0 +1,102 @@
+"""The control-plane client against a real PocketBase."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from common.adapters import pocketbase as client_module
+from common.adapters.pocketbase import PocketBase, RealtimeEvent, RecordChange, Resubscribed, open_pocketbase
+from common.core.errors import InvalidRequest, NotFound, UpstreamUnavailable
+from tests.servers.pocketbase import PocketBaseServer, serving
+from tests.servers.process import free_port
+
+
+@pytest.fixture
+async def control(pocketbase: PocketBaseServer) -> AsyncIterator[PocketBase]:
+    async with open_pocketbase(pocketbase.url, email=pocketbase.email, password=pocketbase.password) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def collection(control: PocketBase) -> str:
+    name = f"things_{uuid4().hex[:8]}"
+    fields = [
+        {"name": "title", "type": "text", "required": True},
+        {"name": "updated", "type": "autodate", "onUpdate": True},
+    ]
+    await control.request("POST", "/api/collections", {"name": name, "type": "base", "fields": fields})
+    return name
+
+
+async def test_a_record_is_created_changed_read_and_deleted(control: PocketBase, collection: str) -> None:
+    made = await control.create(collection, {"title": "a"})
+    await control.update(collection, made["id"], {"title": "b"})
+    assert (await control.record(collection, made["id"]))["title"] == "b"
+    await control.delete(collection, made["id"])
+    with pytest.raises(NotFound):
+        await control.record(collection, made["id"])
+
+
+async def test_a_listing_is_complete_beyond_one_page(
+    control: PocketBase, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 3)
+    made = {(await control.create(collection, {"title": str(number)}))["id"] for number in range(10)}
+    listed = [record["id"] for record in await control.records(collection)]
+    assert set(listed) == made
+    assert listed == sorted(listed)
+
+
+async def test_a_refusal_names_the_field(control: PocketBase, collection: str) -> None:
+    with pytest.raises(InvalidRequest, match="title"):
+        await control.create(collection, {})
+
+
+async def test_a_token_that_is_no_longer_accepted_is_replaced(control: PocketBase) -> None:
+    await control.collections()
+    control._token = "stale"
+    assert await control.collections()
+
+
+async def test_a_wrong_password_is_an_error_and_not_a_loop(pocketbase: PocketBaseServer) -> None:
+    async with open_pocketbase(pocketbase.url, email=pocketbase.email, password="wrong-password") as control:
+        with pytest.raises(InvalidRequest):
+            await control.collections()
+
+
+async def test_pocketbase_away_is_an_error_of_ours() -> None:
+    async with open_pocketbase(f"http://127.0.0.1:{free_port()}", email="a@b.cd", password="x") as control:
+        with pytest.raises(UpstreamUnavailable):
+            await control.healthy()
+
+
+async def next_event(events: AsyncIterator[RealtimeEvent]) -> RealtimeEvent:
+    return await asyncio.wait_for(anext(events), 10)
+
+
+async def test_changes_are_hinted_at_after_a_word_that_the_past_is_unknown(
+    control: PocketBase, collection: str
+) -> None:
+    async with aclosing(control.follow([collection])) as events:
+        assert await next_event(events) == Resubscribed()
+        made = await control.create(collection, {"title": "a"})
+        change = await next_event(events)
+        assert isinstance(change, RecordChange)
+        assert (change.collection, change.action, change.record["id"]) == (collection, "create", made["id"])
+        assert "title" not in change.record
+
+
+async def test_a_lost_stream_is_taken_up_again_and_the_gap_is_told(tmp_path: Path) -> None:
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        with serving(tmp_path, port) as server:
+            opened = open_pocketbase(server.url, email=server.email, password=server.password)
+            control = await stack.enter_async_context(opened)
+            events = await stack.enter_async_context(aclosing(control.follow(["users"])))
+            assert await next_event(events) == Resubscribed()
+        with serving(tmp_path, port):
+            assert await next_event(events) == Resubscribed()

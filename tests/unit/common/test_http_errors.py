@@ -1,0 +1,16 @@
+from common.core.errors import Forbidden, RateLimited, ServiceError
+from common.serving.http_errors import STATUS, status_of
+
+
+class NotYours(Forbidden):
+    """A failure of a package of its own."""
+
+
+def test_every_failure_has_a_status() -> None:
+    assert set(STATUS) == set(ServiceError.__subclasses__())
+
+
+def test_a_new_failure_answers_like_its_nearest_ancestor() -> None:
+    assert status_of(NotYours("no")) == 403
+    assert status_of(RateLimited("slow down", retry_seconds=1)) == 429
+    assert status_of(ServiceError("bug")) == 500
