@@ -20,6 +20,7 @@ from tests.servers.process import directory, free_port, server
 
 UNLIMITED = dict.fromkeys(("max_connections", "max_subscriptions", "max_data", "max_payload"), -1)
 PASSWORD = "correct-horse"
+ISSUER = "https://platform.example"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,8 @@ class Connection:
         """Waits for the server's refusal of an operation on `what`."""
 
         async def seen() -> bool:
-            return any("permissions violation" in error.lower() and what in error for error in self.errors)
+            heard = [error.lower() for error in self.errors]
+            return any("permissions violation" in error and what.lower() in error for error in heard)
 
         await eventually(seen)
 

@@ -8,9 +8,7 @@ import orjson
 import pytest
 
 from common.core.tokens import SigningKey
-from tests.servers.natsync import Stack, Tenants, running_stack, tenants_of
-
-ISSUER = "https://platform.example"
+from tests.servers.natsync import ISSUER, Stack, Tenants, running_stack, tenants_of
 
 
 @pytest.fixture(scope="package")

@@ -1,0 +1,66 @@
+"""The HTTP API and the operations listener."""
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from common.core.tokens import SigningKey
+from tests.eventually import eventually
+from tests.servers.natsync import ISSUER, Stack, Tenants
+
+
+def token(key: SigningKey, **changed: Any) -> str:
+    claims = {
+        "iss": ISSUER,
+        "aud": ["natsync"],
+        "sub": "someone",
+        "exp": int(time.time()) + 60,
+        "realm_access": {"roles": ["admin"]},
+    }
+    return key.sign({**claims, **changed})
+
+
+async def ask(natsync: Stack, bearer: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    async with httpx.AsyncClient(base_url=natsync.url, trust_env=False) as client:
+        return await client.get("/nats/status", headers=headers)
+
+
+async def test_an_admin_sees_how_far_every_account_has_come(
+    natsync: Stack, tenants: Tenants, signing_key: SigningKey
+) -> None:
+    account, *_ = await tenants.someone()
+
+    async def seen() -> dict[str, Any]:
+        report = (await ask(natsync, token(signing_key))).json()
+        return next(entry for entry in report["accounts"] if entry["id"] == account["id"])
+
+    report = await eventually(seen, lambda entry: entry["users"] == 1 and entry["sync_status"] == "synced")
+    assert report["verified_at"] > 0
+
+
+async def test_nobody_else_does(natsync: Stack, signing_key: SigningKey) -> None:
+    stranger = SigningKey(b"\x08" * 32)
+    assert (await ask(natsync, "")).status_code == 401
+    assert (await ask(natsync, "nonsense")).status_code == 401
+    assert (await ask(natsync, token(stranger))).status_code == 401
+    assert (await ask(natsync, token(signing_key, aud=["chathub"]))).status_code == 401
+    assert (await ask(natsync, token(signing_key, exp=1))).status_code == 401
+    assert (await ask(natsync, token(signing_key, realm_access={"roles": ["moderator"]}))).status_code == 403
+
+
+async def test_it_is_ready_once_a_pass_went_through(natsync: Stack) -> None:
+    async with httpx.AsyncClient(base_url=natsync.operations_url, trust_env=False) as client:
+
+        async def probes() -> dict[str, str]:
+            return (await client.get("/readyz")).json()["probes"]
+
+        assert await eventually(probes, lambda found: set(found.values()) == {"ok"})
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/metrics", "/nats", "/nats/accounts"])
+async def test_nothing_else_is_served(natsync: Stack, path: str) -> None:
+    async with httpx.AsyncClient(base_url=natsync.url, trust_env=False) as client:
+        assert (await client.get(path)).status_code == 404
