@@ -47,6 +47,13 @@ class TokenVerifier:
         key = await self._key(issuer, head.key_id)
         return verify(token, key, issuer.trusted, time.time())
 
+    async def ready(self) -> None:
+        """Health probe: raises UpstreamUnavailable until the keys of every issuer have been read once."""
+        for issuer in self._issuers.values():
+            async with issuer.asking:
+                if not issuer.keys:
+                    await self._refresh(issuer)
+
     async def _key(self, issuer: IssuerKeys, key_id: str) -> jwt.PyJWK:
         if key := issuer.keys.get(key_id):
             return key

@@ -12,6 +12,7 @@ CHAT_STREAM = "CHAT"
 CHAT_IN = "chat.in.>"
 CHAT_OUT = "chat.out.>"
 CHAT_CONTROL = "chat.ctl.>"
+CHAT_CONTROL_ALL = "chat.ctl.all"
 CHAT_PRESENCE = "chat.presence"
 CHAT_HEARTBEAT = "chat.heartbeat"
 

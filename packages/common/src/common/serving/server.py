@@ -6,10 +6,40 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from common.serving.background import running
 
 DRAIN_SECONDS = 10
+CLOSE_SECONDS = 2
+"""What a WebSocket client has to take what was last written to it, its close frame included."""
+
+
+class ClosingWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket, which really ends. A peer that never reads would otherwise keep the connection open, and
+    the whole server with it at shutdown, since a transport is closed only once its buffer is written."""
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._abort_soon()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self._abort_soon()
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        self._abort_soon()
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.close":
+            self.writable.set()  # a close frame does not wait until the peer has read all the others
+        await super().send(message)
+        if self.close_sent:
+            self.handshake_complete = True  # a refusal is complete too, and no error to be logged
+
+    def _abort_soon(self) -> None:
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
 
 class OperationsServer(uvicorn.Server):
@@ -42,7 +72,7 @@ def serve(app: Any, *, host: str, port: int) -> None:
         proxy_headers=False,
         server_header=False,
         date_header=True,
-        ws="websockets-sansio",
+        ws=ClosingWebSocket,
         ws_per_message_deflate=False,
         ws_max_size=64 * 1024,
         timeout_graceful_shutdown=DRAIN_SECONDS,

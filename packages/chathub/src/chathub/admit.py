@@ -1,0 +1,90 @@
+"""Who may open a socket: token, origin, then, once registered, bans. Default is no."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from chathub.core.bus_messages import Stored
+from chathub.core.hub import Hub, Member
+from chathub.core.presence import User
+from chathub.search import ADMIN
+from common.core.errors import Forbidden, InvalidRequest, Unauthenticated, UpstreamUnavailable
+from common.core.identity import Identity, require_role
+from common.core.subjects import token as subject_token
+
+DASHBOARD = "WebClient"
+"""The `azp` whose sockets observe. Any user can ask for such a token, so it also takes the role admin."""
+
+
+class Tokens(Protocol):
+    async def verify(self, token: str) -> Identity: ...
+
+
+class People(Protocol):
+    async def note(self, user: User) -> None: ...
+
+    async def is_banned(self, user_id: str) -> bool: ...
+
+
+class Whispers(Protocol):
+    async def private_of(self, user_id: str) -> Sequence[Stored]: ...
+
+
+class Log(Protocol):
+    def available(self) -> None: ...
+
+
+class Delivery(Protocol):
+    def caught_up(self) -> bool: ...
+
+
+class Doorkeeper:
+    def __init__(self, *, tokens: Tokens, people: People, whispers: Whispers, log: Log, delivery: Delivery) -> None:
+        self._tokens = tokens
+        self._people = people
+        self._whispers = whispers
+        self._log = log
+        self._delivery = delivery
+
+    async def identify(self, token: str | None) -> Identity:
+        """Raises Unauthenticated, or UpstreamUnavailable when the issuer is away."""
+        if not token:
+            raise Unauthenticated("There is no token.")
+        identity = await self._tokens.verify(token)
+        try:
+            subject_token(identity.subject)
+        except InvalidRequest as error:
+            raise Unauthenticated("The token's subject cannot be used as a user id.") from error
+        return identity
+
+    async def admit(self, member: Member, hub: Hub) -> Sequence[Stored]:
+        """Return the user's whispers from PostgreSQL. The member must be registered: a ban that comes after finds it.
+
+        Raises Unauthenticated for a banned user, UpstreamUnavailable when chat could not work.
+        """
+        self._log.available()
+        if await self._people.is_banned(member.user.id):
+            raise Unauthenticated("User is banned.")
+        if not self._delivery.caught_up() or not hub.channels.listed:
+            raise UpstreamUnavailable("The chat log is not read yet.")
+        await self._people.note(member.user)
+        return await self._whispers.private_of(member.user.id)
+
+
+def observes(identity: Identity) -> bool:
+    """Raises Forbidden for a dashboard without the role it needs."""
+    if identity.client_id != DASHBOARD:
+        return False
+    require_role(identity, ADMIN)
+    return True
+
+
+def check_origin(origin: str | None, host: str | None, allowed: frozenset[str]) -> None:
+    """A browser page may connect from the domain itself or from where the settings allow; programs send no origin.
+
+    Raises Forbidden.
+    """
+    if origin is None or "*" in allowed or origin in allowed:
+        return
+    if host and origin.partition("://")[2] == host:
+        return
+    raise Forbidden("Pages of this origin may not connect.")
