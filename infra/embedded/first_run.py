@@ -121,33 +121,30 @@ def first_admin_marker(data: Path) -> Path:
 
 async def create_database(settings: PlatformSettings, server_url: str, chathub_url: str) -> None:
     """A database and a login of chathub's own, without rights elsewhere."""
+    server = await asyncpg.connect(server_url, timeout=5)
     try:
-        await (await asyncpg.connect(chathub_url, timeout=5)).close()
-    except (asyncpg.InvalidPasswordError, asyncpg.InvalidCatalogNameError):
-        pass
-    else:
-        return
-    connection = await asyncpg.connect(server_url, timeout=5)
-    try:
-        known = await connection.fetchval("select 1 from pg_roles where rolname = $1", CHATHUB_ROLE)
-        verb = "alter" if known else "create"
-        quoted = await connection.fetchval("select quote_literal($1)", settings.chathub_database_password)
-        await connection.execute(f"{verb} role {CHATHUB_ROLE} login password {quoted}")
-        if not await connection.fetchval("select 1 from pg_database where datname = $1", CHATHUB_ROLE):
-            await connection.execute(f"create database {CHATHUB_ROLE} owner {CHATHUB_ROLE}")
-            await connection.execute(f"revoke connect on database {CHATHUB_ROLE} from public")
+        if await server.fetchval("select 1 from pg_database where datname = $1", CHATHUB_ROLE):
+            await (await asyncpg.connect(chathub_url, timeout=5)).close()
+            return
+        quoted = await server.fetchval("select quote_literal($1)", settings.chathub_database_password)
+        if not await server.fetchval("select 1 from pg_roles where rolname = $1", CHATHUB_ROLE):
+            await server.execute(f"create role {CHATHUB_ROLE} login password {quoted}")
+        await server.execute(f"create database {CHATHUB_ROLE} owner {CHATHUB_ROLE}")
+        await server.execute(f"revoke connect on database {CHATHUB_ROLE} from public")
+    except asyncpg.InvalidPasswordError as error:
+        raise StepFailed("PostgreSQL refuses CHATHUB_DATABASE_PASSWORD of .env; put the old value back") from error
     finally:
-        await connection.close()
+        await server.close()
 
 
-def write_valkey_configuration(file: Path, *, port: int, password: str) -> None:
+async def configure_valkey(settings: PlatformSettings, file: Path) -> None:
     """In a file, because a password on the command line is everybody's to read."""
     file.parent.mkdir(parents=True, exist_ok=True)
     text = "\n".join(
         [
             "bind 127.0.0.1",
-            f"port {port}",
-            f"requirepass {password}",
+            f"port {settings.valkey_port}",
+            f"requirepass {settings.valkey_password}",
             f"dir {file.parent}",
             "appendonly yes",
             "appendfsync everysec",

@@ -83,6 +83,9 @@ class Builder:
         if settings.pocketbase_url is None:
             superuser = partial(first_run.create_superuser, settings, self.pocketbase_data(), self.base())
             steps.append(Step("superuser", superuser))
+        if settings.valkey_url is None:
+            write = partial(first_run.configure_valkey, settings, self.valkey_configuration())
+            steps.append(Step("valkey configuration", write))
         if settings.database_url is None:
             make = partial(first_run.create_database, settings, where.database_server, where.database)
             steps.append(Step("database", make, ("postgres",)))
@@ -106,12 +109,9 @@ class Builder:
         )
 
     def valkey(self) -> Part:
-        file = self.settings.data / "valkey" / "valkey.conf"
-        first_run.write_valkey_configuration(
-            file, port=self.settings.valkey_port, password=self.settings.valkey_password
-        )
-        command = (str(binaries.valkey_server()), str(file))
-        return Part("valkey", command, self.base(), probes.valkey_answers(self.where.valkey))
+        command = (str(binaries.valkey_server()), str(self.valkey_configuration()))
+        ready = probes.valkey_answers(self.where.valkey)
+        return Part("valkey", command, self.base(), ready, needs=("valkey configuration",))
 
     def pocketbase(self) -> Part:
         home = self.settings.data / "pocketbase"
@@ -133,14 +133,15 @@ class Builder:
         return Part("nats", command, self.base(), ready, needs=("trust",))
 
     def natsync(self) -> Part:
-        return self.service("natsync", self.natsync_environment(), self.settings.natsync_operations_port, ("trust",))
+        needs = ("trust", "nats")
+        return self.service("natsync", self.natsync_environment(), self.settings.natsync_operations_port, needs)
 
     def gateway(self) -> Part:
         port = self.settings.gateway_operations_port
-        return self.service("gateway", self.gateway_environment(), port, ("settings",))
+        return self.service("gateway", self.gateway_environment(), port, ("settings", "valkey"))
 
     def chathub(self) -> Part:
-        needs = ("migrations", "trust")
+        needs = ("migrations", "trust", "nats")
         return self.service("chathub", self.chathub_environment(), self.settings.chathub_operations_port, needs)
 
     def caddy(self) -> Part:
@@ -223,6 +224,9 @@ class Builder:
 
     def pocketbase_data(self) -> Path:
         return self.settings.data / "pocketbase" / "pb_data"
+
+    def valkey_configuration(self) -> Path:
+        return self.settings.data / "valkey" / "valkey.conf"
 
     def postgres_data(self) -> Path:
         return self.settings.data / "postgres"
