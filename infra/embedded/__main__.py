@@ -128,11 +128,11 @@ def welcome(chosen: PlatformSettings, seen: list[PartStatus], *, first: bool, se
     if not console.is_terminal:
         console.print(table(seen))
     console.print(f"Everything is green after {seconds:.1f} s.\n")
-    console.print(f"  URL    {chosen.public_url}")
+    console.print(f"  URL    {chosen.public_url}", soft_wrap=True)
     if not chosen.domain:
-        console.print(f"         https://localhost:{chosen.https_port} (Caddy's own authority)")
-    console.print(f"  Data   {chosen.data}")
-    console.print(f"  Logs   {chosen.data / 'logs'}")
+        console.print(f"         https://localhost:{chosen.https_port} (Caddy's own authority)", soft_wrap=True)
+    console.print(f"  Data   {chosen.data}", soft_wrap=True)
+    console.print(f"  Logs   {chosen.data / 'logs'}", soft_wrap=True)
     if first:
         console.print(
             f"  Admin  {chosen.admin_email}  password {chosen.admin_password}  (shown this once; kept in .env)"

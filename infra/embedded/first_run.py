@@ -57,6 +57,7 @@ async def create_superuser(settings: PlatformSettings, data: Path, environment: 
     command = [str(binaries.pocketbase()), f"--dir={data}", "superuser", "upsert"]
     child = await asyncio.create_subprocess_exec(
         *command,
+        "--",
         settings.superuser_email,
         settings.superuser_password,
         env=dict(environment),

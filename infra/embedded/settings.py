@@ -3,6 +3,7 @@
 import base64
 import os
 import secrets
+import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ def key() -> str:
 
 
 def password() -> str:
-    return secrets.token_urlsafe(18)
+    """Letters and digits alone, so that it needs no quoting in a URL, a command line or a configuration file."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(24))
 
 
 GENERATED: Mapping[str, Callable[[], str]] = {

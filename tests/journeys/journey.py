@@ -156,7 +156,7 @@ async def chat(address: Address, ann: Session, bob: Session) -> AsyncIterator[Se
 async def messaging(address: Address, client: httpx.AsyncClient, admin: Session, suffix: str) -> AsyncIterator[Seen]:
     tenants = [await make_tenant(client, admin, f"{name}-{suffix}") for name in ("north", "south")]
     yield Seen(
-        "an admin makes two accounts, a role and two users", {"accounts": [tenant.account for tenant in tenants]}
+        "an admin makes two accounts, each with a role and a user", {"accounts": [tenant.account for tenant in tenants]}
     )
     async with AsyncExitStack() as stack:
         north, south = [
