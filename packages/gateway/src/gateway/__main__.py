@@ -1,0 +1,35 @@
+"""`python -m gateway serve | settings`."""
+
+import sys
+
+import typer
+
+from common.serving import logs
+from common.serving.server import serve as run_server
+from common.serving.settings import SettingsError, load, reference
+from gateway.app import create_app
+from gateway.settings import Settings
+
+command = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@command.command()
+def serve() -> None:
+    """Run the gateway until SIGTERM."""
+    try:
+        settings = load(Settings)
+    except SettingsError as error:
+        typer.echo(f"gateway: {error}", err=True)
+        sys.exit(2)
+    logs.configure("gateway", level=settings.log_level)
+    run_server(create_app(settings), host=settings.host, port=settings.port)
+
+
+@command.command()
+def settings() -> None:
+    """Print the settings as a Markdown table."""
+    typer.echo(reference(Settings))
+
+
+if __name__ == "__main__":
+    command()

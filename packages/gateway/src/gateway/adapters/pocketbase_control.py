@@ -1,0 +1,87 @@
+"""What the gateway asks PocketBase as superuser: its collections, and the records of those who sign in."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from common.adapters.pocketbase import PocketBase, Record, records_path
+from common.core.errors import InvalidRequest, ServiceError, UpstreamUnavailable
+from gateway.core.catalogue import Catalogue, Collection, admitted, parse
+
+PATIENCE_SECONDS = 5.0
+REFRESH_COOLDOWN_SECONDS = 1.0
+
+AWAY = "PocketBase does not answer; please retry."
+
+
+class PocketBaseCollections:
+    """Keeps the catalogue; an unknown name has it read anew, at most once per cooldown, for all who wait."""
+
+    def __init__(self, control: PocketBase) -> None:
+        self._control = control
+        self._catalogue = Catalogue()
+        self._asked_at = float("-inf")
+        self._is_current = False
+        self._asking = asyncio.Lock()
+
+    async def admitted(self, spelling: str) -> Collection:
+        """Raises NotFound or Forbidden as `catalogue.admitted` does, UpstreamUnavailable when PocketBase is away."""
+        if self._catalogue.find(spelling) is None:
+            async with self._asking:
+                await self._refresh_unless_recent()
+        return admitted(self._catalogue.find(spelling))
+
+    async def _refresh_unless_recent(self) -> None:
+        if time.monotonic() - self._asked_at >= REFRESH_COOLDOWN_SECONDS:
+            self._is_current = False
+            try:
+                async with asked():
+                    self._catalogue = Catalogue(map(parse, await self._control.collections()))
+                self._is_current = True
+            finally:
+                self._asked_at = time.monotonic()
+        if not self._is_current:
+            raise UpstreamUnavailable(AWAY)
+
+
+class PocketBaseRecords:
+    def __init__(self, control: PocketBase) -> None:
+        self._control = control
+
+    async def signed_in(self, collection: str, id: str) -> Record:
+        """The whole record, hidden fields and all. Raises UpstreamUnavailable when it cannot be had."""
+        async with asked():
+            for _ in range(2):
+                if record := await self._as_superuser(collection, id):
+                    return record
+                await superuser_answers(self._control)  # signs in anew where the token has lapsed
+            raise UpstreamUnavailable(AWAY)
+
+    async def _as_superuser(self, collection: str, id: str) -> Record | None:
+        """PocketBase treats a lapsed token as a guest's, who may see less of the record; the filter rules that out."""
+        if '"' in id or "\\" in id:
+            raise InvalidRequest("The id of the record cannot be quoted.")
+        own = f'id = "{id}" && @request.auth.collectionName = "_superusers"'
+        try:
+            page = await self._control.request(
+                "GET", records_path(collection), query={"filter": own, "perPage": 1, "skipTotal": 1}
+            )
+        except InvalidRequest:
+            return None
+        return page["items"][0] if page["items"] else None
+
+
+async def superuser_answers(control: PocketBase) -> None:
+    """Health probe: only a superuser is answered."""
+    await control.request("GET", "/api/collections", query={"perPage": 1, "fields": "id"})
+
+
+@asynccontextmanager
+async def asked() -> AsyncGenerator[None]:
+    """Whatever goes wrong between PocketBase and its superuser, to the caller it is away."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            yield
+    except (ServiceError, TimeoutError) as error:
+        raise UpstreamUnavailable(AWAY) from error

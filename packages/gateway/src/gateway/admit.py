@@ -1,0 +1,121 @@
+"""The public listener in plain ASGI: PocketBase's routes are forwarded or refused, all else goes to FastAPI."""
+
+import time
+from dataclasses import dataclass
+from typing import cast
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from common.core.errors import ServiceError
+from gateway.core.cross_origin import preflight
+from gateway.core.headers import check_host, has_body
+from gateway.core.pocketbase_route import Route, find
+from gateway.forward import Forwarding, Request
+from gateway.observe import tell
+from gateway.receive import ClientGone, Incoming
+from gateway.reply import Reply
+
+logger = structlog.get_logger(__name__)
+
+LOCAL_PEER = "127.0.0.1"  # a peer without an address is one on this machine
+
+
+class BrokenGateway(ServiceError):
+    """Something went wrong while processing your request."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request on its way; `kind` is found out while it is handled."""
+
+    scope: Scope
+    receive: Receive
+    reply: Reply
+    kind: str = "refused"
+
+    @property
+    def method(self) -> str:
+        return self.scope["method"]
+
+    @property
+    def raw_path(self) -> bytes:
+        return cast(bytes, self.scope["raw_path"])
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return self.scope["headers"]
+
+    @property
+    def peer(self) -> str:
+        client: tuple[str, int] | None = self.scope.get("client")
+        return client[0] if client else LOCAL_PEER
+
+
+class Admission:
+    """Takes a Forwarding from `scope["state"]["forwarding"]`, where the lifespan has put it."""
+
+    def __init__(self, routed: ASGIApp) -> None:
+        self._routed = routed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                await self._visited(Visit(scope, receive, Reply(send)))
+            case "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            case _:
+                await self._routed(scope, receive, send)
+
+    async def _visited(self, visit: Visit) -> None:
+        begun = time.perf_counter()
+        forwarding = forwarding_of(visit.scope)
+        try:
+            await self._answered(visit)
+        finally:
+            tell(
+                route=visit.kind,
+                method=visit.method,
+                raw_path=visit.raw_path,
+                status=visit.reply.status,
+                reason=visit.reply.reason,
+                seconds=time.perf_counter() - begun,
+                client=forwarding.client_address(visit.peer, visit.headers),
+            )
+
+    async def _answered(self, visit: Visit) -> None:
+        """An answer that has begun cannot be refused any more: it is left incomplete, and the server cuts it off."""
+        try:
+            await self._handled(visit)
+        except ClientGone:
+            visit.reply.reason = "client_gone"
+        except ServiceError as error:
+            visit.reply.reason = f"cut off: {error.code}"
+            if not visit.reply.has_begun:
+                await visit.reply.refuse(error)
+        except Exception:
+            logger.exception("a request failed", route=visit.kind)
+            if not visit.reply.has_begun:
+                await visit.reply.refuse(BrokenGateway(BrokenGateway.__doc__))
+
+    async def _handled(self, visit: Visit) -> None:
+        check_host(visit.headers)
+        if visit.method == "OPTIONS":
+            visit.kind = "preflight"
+            await visit.reply.whole(204, preflight(visit.headers))
+        elif route := find(visit.method, visit.raw_path):
+            visit.kind = route.kind
+            await self._forwarded(visit, route)
+        else:
+            visit.kind = "local"
+            await self._routed(visit.scope, visit.receive, visit.reply.send)
+
+    async def _forwarded(self, visit: Visit, route: Route) -> None:
+        forwarding = forwarding_of(visit.scope)
+        request = Request(visit.method, route, visit.scope["query_string"], visit.peer, visit.headers)
+        incoming = Incoming(visit.receive, has_body=has_body(visit.headers), max_bytes=forwarding.max_body_bytes)
+        await forwarding.forward(request, incoming, visit.reply)
+
+
+def forwarding_of(scope: Scope) -> Forwarding:
+    return scope["state"]["forwarding"]

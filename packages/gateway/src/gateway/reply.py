@@ -1,0 +1,49 @@
+"""One answer as it goes out; remembers what was said for the log, and admits every origin."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from starlette.types import Message, Send
+
+from common.core.errors import ServiceError
+from gateway.core.cross_origin import ALLOW_ORIGIN
+from gateway.core.refusal_answer import body_of, headers_of, status_of
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Reply:
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+        self.reason = ""
+
+    @property
+    def has_begun(self) -> bool:
+        return self.status != 0
+
+    async def send(self, message: Message) -> None:
+        """An ASGI `send` for the routed application, which says nothing about origins."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), ALLOW_ORIGIN]}
+        await self._send(message)
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def whole(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        await self.begin(status, headers)
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def stream(self, status: int, headers: Headers, chunks: AsyncIterator[bytes]) -> None:
+        await self.begin(status, headers)
+        async for chunk in chunks:
+            await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def refuse(self, error: ServiceError) -> None:
+        status = status_of(error)
+        self.reason = error.code
+        body = body_of(status, str(error))
+        await self.whole(status, [*headers_of(error, body), ALLOW_ORIGIN], body)

@@ -1,0 +1,131 @@
+"""All that the gateway can be told from outside; built once, in __main__."""
+
+import base64
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway.core.client_address import TrustedProxies
+from gateway.core.session_token import OWN_AUDIENCE
+
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def to_key(value: SecretStr) -> bytes:
+    """Raises ValueError unless the text is base64url of 32 bytes."""
+    text = value.get_secret_value()
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must be base64url of 32 bytes")
+    return key
+
+
+def secret_key(value: SecretStr) -> SecretStr:
+    to_key(value)
+    return value
+
+
+def signing_key(value: SecretStr) -> SecretStr:
+    if not 0 < int.from_bytes(to_key(value), "big") < P256_ORDER:
+        raise ValueError("must be base64url of a P-256 private value")
+    return value
+
+
+def comma_separated(value: Any) -> Any:
+    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+
+def without_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s]"), AfterValidator(without_slash)]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address of the public listener."""
+
+    port: Port = 8101
+    """Port of the public listener."""
+
+    operations_port: Port = 8111
+    """Port of /livez, /readyz and /metrics on loopback; 0 opens none."""
+
+    log_level: str = "INFO"
+    """Least severe log lines that are written."""
+
+    pocketbase_url: Url = Field("http://127.0.0.1:8090", validation_alias="POCKETBASE_URL")
+    """Where PocketBase listens. Its setting trustedProxy must name X-Forwarded-For, rightmost address."""
+
+    valkey_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), validation_alias="VALKEY_URL")
+    """Where Valkey listens; it holds the sessions."""
+
+    issuer: Url
+    """The public URL; the `iss` of session tokens."""
+
+    signing_key: Annotated[SecretStr, AfterValidator(signing_key)]
+    """Signs session tokens: base64url of a P-256 private value of 32 bytes."""
+
+    session_key: Annotated[SecretStr, AfterValidator(secret_key)]
+    """Seals PocketBase's tokens in Valkey: base64url of 32 bytes. Another key ends every session."""
+
+    pocketbase_email: str
+    """A superuser of PocketBase; reads the collections' names and the records of those who sign in."""
+
+    pocketbase_password: SecretStr
+    """Its password."""
+
+    roles_field: str = "roles"
+    """The field of an auth record that lists its roles."""
+
+    roles_collections: Names = ("users",)
+    """Auth collections whose records may have roles. Only superusers must be able to write the field there."""
+
+    client_ids: Names = ("ChatClient", "WebClient")
+    """Clients that a login may name in the header X-Client-Id."""
+
+    default_client_id: str = "ChatClient"
+    """The client of a login that names none."""
+
+    audiences: Names = (OWN_AUDIENCE, "natsync", "chathub")
+    """The `aud` of session tokens."""
+
+    trusted_proxies: Names = ("127.0.0.1", "::1")
+    """Peers, addresses or networks, whose X-Forwarded-For is believed."""
+
+    health_parts: dict[str, Url] = {}
+    """Other parts of the platform for /readyz: a JSON object of names and the addresses of their /readyz."""
+
+    max_body_bytes: PositiveInt = 64 * 1024 * 1024
+    """The largest request body."""
+
+    upstream_connections: PositiveInt = 256
+    """Connections to PocketBase for ordinary requests."""
+
+    realtime_connections: PositiveInt = 10_000
+    """Realtime streams that may be open at once."""
+
+    @field_validator("audiences")
+    @classmethod
+    def includes_own(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if OWN_AUDIENCE not in value:
+            raise ValueError(f"must include {OWN_AUDIENCE}")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        TrustedProxies.parse(value)
+        return value
