@@ -4,10 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from tests.servers.issuer import AUDIENCE, ISSUER, Issuer
 from tests.servers.process import free_port, wait_until_listening
@@ -86,3 +89,18 @@ def chathub(log: Path, given: Mapping[str, str]) -> Generator[Chathub]:
                 process.wait(15)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def wait_until_ready(node: Chathub, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    last = ""
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(node.readyz, trust_env=False)
+            last = answer.text
+            if answer.status_code == 200:
+                return
+        except httpx.TransportError as error:
+            last = str(error)
+        time.sleep(0.02)
+    raise TimeoutError(f"not ready: {last}; {node.log.read_text(errors='replace')}")

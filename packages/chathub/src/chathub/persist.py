@@ -34,7 +34,7 @@ class DeadLetter:
 
 
 class Backlog(Protocol):
-    async def fetch(self, limit: int, seconds: float) -> Sequence[Pending]:
+    async def fetch(self, limit: int, seconds: float, /) -> Sequence[Pending]:
         """Wait for messages that are not stored yet; empty after a silence. Raises UpstreamUnavailable."""
         ...
 

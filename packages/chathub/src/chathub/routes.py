@@ -82,8 +82,8 @@ def plain_text(value: object) -> object:
 
 
 Plain = BeforeValidator(plain_text)
-Name = Annotated[str, Plain, StringConstraints(strip_whitespace=True, min_length=1, max_length=24)]
-Description = Annotated[str, Plain, StringConstraints(strip_whitespace=True, max_length=256)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=24), Plain]
+Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length=256), Plain]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
@@ -146,8 +146,8 @@ async def delete_channel(request: Request, caller: Caller, id: RowId, purge: boo
 
 class Search(BaseModel):
     channel: Annotated[list[Annotated[str, Plain]], Field(max_length=50)] = []
-    keyword: Annotated[str | None, Plain, Field(max_length=200)] = None
-    user_id: Annotated[str | None, Plain, Field(max_length=64)] = None
+    keyword: Annotated[str | None, Field(max_length=200), Plain] = None
+    user_id: Annotated[str | None, Field(max_length=64), Plain] = None
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE)] = 50
     offset: Annotated[int, Field(ge=0, le=MAX_OFFSET)] = 0
 

@@ -1,0 +1,118 @@
+"""Servers that go away and come back: nothing acknowledged is lost, and nobody has to help."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import httpx
+
+from tests.chat_client import ChatClient, chatting
+from tests.eventually import eventually
+from tests.servers import chathub
+from tests.servers.chathub import Chathub
+from tests.servers.gate import gate
+from tests.servers.issuer import Issuer
+from tests.servers.nats import nats_server
+from tests.servers.process import free_port
+
+ROWS = "select array_agg(message order by cache_id) from chatserver.chat_messages where message like $1"
+
+
+async def ready(node: Chathub) -> dict[str, str]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return (await client.get(node.readyz)).json()["probes"]
+
+
+async def is_ready(node: Chathub) -> bool:
+    return set((await ready(node)).values()) == {"ok"}
+
+
+async def said(client: ChatClient, message: str, attempt: int) -> bool:
+    """Try once; whether it was acknowledged or refused, there is an answer."""
+    key = f"{message}-{attempt}".replace(" ", "-")
+    await client.say(message, client_msg_id=key)
+
+    def concerns(payload: dict[str, str]) -> bool:
+        return payload.get("client_msg_id") == key
+
+    while True:
+        frame = await client.next()
+        if frame["type"] in {"ack", "error"} and concerns(frame["payload"]):
+            return frame["type"] == "ack"
+
+
+async def test_nats_restarts_and_every_acknowledged_message_is_heard_and_kept(
+    empty_database_url: str, tokens: Issuer, tmp_path: Path, log_file: Path
+) -> None:
+    chathub.migrate(empty_database_url)
+    port, configuration = free_port(), tmp_path / "nats.conf"
+    configuration.write_text(f'jetstream {{ store_dir: "{tmp_path}/jetstream", sync_interval: always }}\n')
+    with ExitStack() as servers:
+        nats = servers.enter_context(ExitStack())
+        url = nats.enter_context(nats_server(configuration, port))
+        environment = chathub.environment(database_url=empty_database_url, nats_url=url, issuer=tokens)
+        node = servers.enter_context(chathub.chathub(log_file, environment))
+        chathub.wait_until_ready(node)
+        async with chatting(node.ws, tokens.token("ann")) as ann, chatting(node.ws, tokens.token("bob")) as bob:
+            await ann.say("before", client_msg_id="before")
+            await ann.acked("before")
+            nats.close()
+            assert not await said(ann, "while it is away", 0)
+            assert "ok" not in (await eventually(lambda: ready(node), lambda probes: probes["nats"] != "ok"))["nats"]
+            nats.enter_context(nats_server(configuration, port))
+            await eventually(lambda: is_ready(node))
+            assert await said(ann, "after", 1)
+            await bob.hear("after")
+            assert [text for _, text in bob.messages()] == ["before", "after"]
+        connection = await asyncpg.connect(empty_database_url)
+        await eventually(lambda: connection.fetchval(ROWS, "%"), lambda rows: rows == ["before", "after"])
+        await connection.close()
+
+
+async def test_while_postgres_is_away_chat_goes_on_and_the_rows_come_later_once_each(
+    empty_database_url: str, own_log_url: str, tokens: Issuer, log_file: Path
+) -> None:
+    chathub.migrate(empty_database_url)
+    parts = urlsplit(empty_database_url)
+    async with gate(parts.port or 5432) as relay:
+        through_gate = parts._replace(netloc=parts.netloc.replace(str(parts.port), str(relay.port))).geturl()
+        environment = chathub.environment(database_url=through_gate, nats_url=own_log_url, issuer=tokens)
+        with chathub.chathub(log_file, environment) as node:
+            await eventually(lambda: is_ready(node))
+            async with chatting(node.ws, tokens.token("ann")) as ann, chatting(node.ws, tokens.token("bob")) as bob:
+                relay.shut()
+                for number in range(20):
+                    await ann.say(f"kept {number}", client_msg_id=f"kept-{number}")
+                await ann.acked("kept-19")
+                await bob.hear("kept 19")
+                await ann.whisper("bob", "kept too", client_msg_id="whisper")
+                await ann.acked("whisper")
+                probes = await eventually(lambda: ready(node), lambda probes: probes["postgres"] != "ok")
+                assert probes["nats"] == "ok"
+                await relay.open()
+                await eventually(lambda: is_ready(node))
+            connection = await asyncpg.connect(empty_database_url)
+            expected = [f"kept {number}" for number in range(20)]
+            await eventually(lambda: connection.fetchval(ROWS, "kept %"), lambda rows: rows == expected)
+            assert await connection.fetchval("select count(*) from chatserver.private_messages") == 1
+            await connection.close()
+
+
+async def test_a_node_that_starts_before_everything_else_finds_its_way(
+    empty_database_url: str, tokens: Issuer, tmp_path: Path, log_file: Path
+) -> None:
+    port = free_port()
+    environment = chathub.environment(
+        database_url=empty_database_url, nats_url=f"nats://127.0.0.1:{port}", issuer=tokens
+    )
+    with chathub.chathub(log_file, environment) as node:
+        probes = await eventually(lambda: ready(node))
+        assert probes["issuer"] == "ok"
+        assert {name for name, answer in probes.items() if answer != "ok"} == {"nats", "postgres", "log"}
+        chathub.migrate(empty_database_url)
+        with nats_server(port=port):
+            await eventually(lambda: is_ready(node))
+            async with chatting(node.ws, tokens.token("ann")) as ann:
+                await ann.say("at last")
+                await ann.hear("at last")
