@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import nats.errors
 from nats.aio.client import Client
 
@@ -20,7 +21,6 @@ from tests.servers.process import directory, free_port, server
 
 UNLIMITED = dict.fromkeys(("max_connections", "max_subscriptions", "max_data", "max_payload"), -1)
 PASSWORD = "correct-horse"
-ISSUER = "https://platform.example"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,23 @@ def running_stack(*, issuer: str = "", jwks_url: str = "") -> Generator[Stack]:
         whole = running.enter_context(stack(issuer=issuer, jwks_url=jwks_url))
         done = whole.command("bootstrap")
         assert done.returncode == 0, done.stderr
+        hash_quickly(whole.pocketbase)
         running.enter_context(whole.nats())
         running.enter_context(whole.serving())
         yield whole
+
+
+def hash_quickly(pocketbase: PocketBaseServer) -> None:
+    """Dozens of people sign up in these tests; what a password costs is not their subject."""
+    with httpx.Client(base_url=pocketbase.url, trust_env=False) as client:
+        login = {"identity": pocketbase.email, "password": pocketbase.password}
+        answer = client.post("/api/collections/_superusers/auth-with-password", json=login).raise_for_status()
+        client.headers["Authorization"] = answer.json()["token"]
+        for collection in ("users", "nats_users"):
+            path = f"/api/collections/{collection}"
+            fields = client.get(path).raise_for_status().json()["fields"]
+            quick = [{**field, "cost": 4} if field["type"] == "password" else field for field in fields]
+            client.patch(path, json={"fields": quick}).raise_for_status()
 
 
 @dataclass(slots=True)
@@ -226,7 +240,7 @@ async def connected_with(url: str, creds: str | Path, *, name: str = "test") -> 
 async def hang_up(client: Client) -> None:
     """The client leaves its socket open when the server turns it away."""
     await client.close()
-    if transport := client._transport:
+    if (transport := client._transport) is not None:
         transport.close()
         with suppress(OSError):
             await transport.wait_closed()

@@ -15,7 +15,8 @@ from tests.servers.natsync import Stack, connected_with, refused, stack, tenants
 @pytest.fixture
 def bootstrapped() -> Generator[Stack]:
     with stack() as fresh:
-        assert fresh.command("bootstrap").returncode == 0
+        done = fresh.command("bootstrap")
+        assert (done.returncode, "token issued" in done.stdout, "eyJ" in done.stdout) == (0, True, False)
         yield fresh
 
 

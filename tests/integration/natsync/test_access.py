@@ -172,9 +172,6 @@ async def test_a_nats_user_with_a_look_alike_roles_field_is_no_admin(tenants: Te
 ROLE_KEYS = ("roles", "roles+", "+roles", "roles-", "Roles", "roles:append", "roles[]")
 
 
-ROLE_VALUES: tuple[Any, ...] = ("admin", ["admin"])
-
-
 async def roles_held(tenants: Tenants) -> list[Record]:
     """Every user in whose row a role stands that no superuser put there."""
     return [row for row in await tenants.control.records("users") if row["roles"] and row["name"] != "appointed"]
@@ -182,16 +179,13 @@ async def roles_held(tenants: Tenants) -> list[Record]:
 
 def attempts(key: str) -> list[dict[str, Any]]:
     """Every way of putting one field into a request."""
-    with_values: list[dict[str, Any]] = []
-    for value in ROLE_VALUES:
-        with_values += [{"json": {key: value}}, {"data": {key: value}}]
     payload = json.dumps({key: ["admin"]})
     return [
-        *with_values,
+        {"json": {key: ["admin"]}},
+        {"data": {key: "admin"}},
         {"files": {key: (None, "admin")}},
         {"files": {"@jsonPayload": (None, payload)}},
         {"data": {"@jsonPayload": payload}},
-        {"json": {"@jsonPayload": payload}},
         {"json": {}, "params": {key: "admin"}},
     ]
 
@@ -220,12 +214,13 @@ async def test_nobody_gives_itself_a_role_by_way_of_a_batch(tenants: Tenants, ht
     body = {"password": PASSWORD, "passwordConfirm": PASSWORD}
     own, create = f"/api/collections/users/records/{user.record['id']}", "/api/collections/users/records"
     for key in ROLE_KEYS:
-        for request in (
+        requests: tuple[dict[str, Any], ...] = (
             {"method": "PATCH", "url": own, "body": {key: ["admin"]}},
             {"method": "PATCH", "url": f"{own}?{key}=admin", "body": {}},
             {"method": "PUT", "url": create, "body": {"id": user.record["id"], key: ["admin"]}},
             {"method": "POST", "url": create, "body": {**body, "email": f"{uuid4().hex}@example.com", key: ["admin"]}},
-        ):
+        )
+        for request in requests:
             await user.send("POST", "/api/batch", json={"requests": [request]})
     assert await roles_held(tenants) == []
 

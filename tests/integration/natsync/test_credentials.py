@@ -2,11 +2,14 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NothingHeard
 
+from common.core import subjects
 from tests.eventually import eventually
 from tests.servers.natsync import UNLIMITED, Connection, Stack, Tenants, connected_with, refused
 
@@ -257,3 +260,45 @@ async def test_nothing_is_written_while_nothing_changes(natsync: Stack, tenants:
         return before == await stamps()
 
     await eventually(unchanged_for_three_sweeps)
+
+
+async def test_a_stale_token_on_the_servers_is_replaced_within_a_sweep(natsync: Stack, tenants: Tenants) -> None:
+    """As after a restored backup: the servers take an older token for good, and would let a deleted user in."""
+    account, role, user, creds = await tenants.someone()
+    await tenants.user(account, role)
+    stale = (await tenants.synced(account))["jwt"]
+    await tenants.control.delete("nats_users", user["id"])
+
+    async def token_moved() -> bool:
+        return (await tenants.control.record("nats_accounts", account["id"]))["jwt"] != stale
+
+    async def turned_away() -> bool:
+        return await refused(natsync.nats_url, creds)
+
+    await eventually(token_moved)
+    await eventually(turned_away)
+    async with connected_with(natsync.nats_url, natsync.directory / "creds" / "sys.creds", name="sys") as system:
+        answer = await system.client.request(subjects.CLAIMS_UPDATE, stale.encode(), timeout=2)
+        assert b"jwt updated" in answer.data
+    await eventually(turned_away)
+
+
+async def test_storage_limits_switch_jetstream_on_and_off_and_streams_survive(natsync: Stack, tenants: Tenants) -> None:
+    storage: dict[str, Any] = {"max_jetstream_disk_storage": 1_000_000, "max_jetstream_memory_storage": -1}
+    account = await tenants.account(**storage)
+    creds = await tenants.credentials(await tenants.user(account, await tenants.role()))
+    async with connected_with(natsync.nats_url, creds) as user:
+        stream = user.client.jetstream(timeout=2)
+        await stream.add_stream(name="ORDERS", subjects=["orders.>"], max_bytes=10_000)
+        await stream.publish("orders.1", b"kept")
+
+        async def available() -> bool:
+            try:
+                return (await stream.stream_info("ORDERS")).state.messages == 1
+            except NatsError:
+                return False
+
+        await tenants.control.update("nats_accounts", account["id"], dict.fromkeys(storage, 0))
+        await eventually(available, lambda seen: not seen)
+        await tenants.control.update("nats_accounts", account["id"], storage)
+        await eventually(available)

@@ -1,6 +1,5 @@
 """The HTTP API and the operations listener."""
 
-import time
 from typing import Any
 
 import httpx
@@ -8,18 +7,12 @@ import pytest
 
 from common.core.tokens import SigningKey
 from tests.eventually import eventually
-from tests.servers.natsync import ISSUER, Stack, Tenants
+from tests.servers.issuer import Issuer
+from tests.servers.natsync import Stack, Tenants
 
 
-def token(key: SigningKey, **changed: Any) -> str:
-    claims = {
-        "iss": ISSUER,
-        "aud": ["natsync"],
-        "sub": "someone",
-        "exp": int(time.time()) + 60,
-        "realm_access": {"roles": ["admin"]},
-    }
-    return key.sign({**claims, **changed})
+def token(issuer: Issuer, role: str = "admin", **changed: Any) -> str:
+    return issuer.token("someone", role, **{"aud": ["natsync"], **changed})
 
 
 async def ask(natsync: Stack, bearer: str) -> httpx.Response:
@@ -29,26 +22,26 @@ async def ask(natsync: Stack, bearer: str) -> httpx.Response:
 
 
 async def test_an_admin_sees_how_far_every_account_has_come(
-    natsync: Stack, tenants: Tenants, signing_key: SigningKey
+    natsync: Stack, tenants: Tenants, platform_issuer: Issuer
 ) -> None:
     account, *_ = await tenants.someone()
 
     async def seen() -> dict[str, Any]:
-        report = (await ask(natsync, token(signing_key))).json()
+        report = (await ask(natsync, token(platform_issuer))).json()
         return next(entry for entry in report["accounts"] if entry["id"] == account["id"])
 
     report = await eventually(seen, lambda entry: entry["users"] == 1 and entry["sync_status"] == "synced")
     assert report["verified_at"] > 0
 
 
-async def test_nobody_else_does(natsync: Stack, signing_key: SigningKey) -> None:
-    stranger = SigningKey(b"\x08" * 32)
+async def test_nobody_else_does(natsync: Stack, platform_issuer: Issuer) -> None:
+    stranger = Issuer(platform_issuer.jwks_url, SigningKey(b"\x08" * 32))
     assert (await ask(natsync, "")).status_code == 401
     assert (await ask(natsync, "nonsense")).status_code == 401
     assert (await ask(natsync, token(stranger))).status_code == 401
-    assert (await ask(natsync, token(signing_key, aud=["chathub"]))).status_code == 401
-    assert (await ask(natsync, token(signing_key, exp=1))).status_code == 401
-    assert (await ask(natsync, token(signing_key, realm_access={"roles": ["moderator"]}))).status_code == 403
+    assert (await ask(natsync, token(platform_issuer, aud=["chathub"]))).status_code == 401
+    assert (await ask(natsync, token(platform_issuer, exp=1))).status_code == 401
+    assert (await ask(natsync, token(platform_issuer, "moderator"))).status_code == 403
 
 
 async def test_it_is_ready_once_a_pass_went_through(natsync: Stack) -> None:

@@ -14,7 +14,7 @@ from natsync.reconcile import Pass, Reconciler
 logger = structlog.get_logger(__name__)
 
 SHORTEST_BACKOFF_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 10.0
+LONGEST_BACKOFF_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -32,7 +32,10 @@ class Progress:
     verified: dict[str, float] = field(default_factory=dict[str, float])
 
     async def finished(self) -> None:
-        """Health probe: raises until a pass has gone through, and while they fail."""
+        """Health probe: raises until a pass has gone through, and while they fail.
+
+        One account that NATS refuses is no reason to call the whole platform unready; its row says so.
+        """
         if self.error:
             raise UpstreamUnavailable(self.error)
 
@@ -83,7 +86,7 @@ class Follow:
         progress, started = self.progress, time.monotonic()
         try:
             progress.done = await self._reconciler.run()
-            progress.error = unfinished(progress.done)
+            progress.error = ""
         except (ServiceError, SealBroken) as error:
             progress.error = str(error)
             logger.warning("pass failed", error=str(error))
@@ -100,11 +103,7 @@ class Follow:
                 logger.info("pass", **counts(progress.done))
         progress.seconds, progress.finished_at = time.monotonic() - started, time.time()
         progress.passes += 1
-        return not progress.error
-
-
-def unfinished(done: Pass) -> str:
-    return f"{len(done.pending)} accounts are not on the servers as wanted" if done.pending else ""
+        return not (progress.error or progress.done.pending)
 
 
 def counts(done: Pass) -> dict[str, int]:

@@ -193,11 +193,14 @@ class Reconciler:
     async def _show_waiting(self, listing: Listing, desired: Desired, reason: str, done: Pass) -> None:
         """Say on rows that were never carried out what they wait for; the others keep what was last true."""
         fields: Fields = {"sync_status": "pending", "sync_error": reason}
-        for collection, rows in (("nats_accounts", listing.accounts), ("nats_users", listing.users)):
-            for row in rows:
-                if not row["sync_status"] and (collection, row["id"]) not in desired.refused:
-                    await self._show_row((collection, row["id"], fields))
-                    done.written += 1
+        writes = [
+            (collection, row["id"], fields)
+            for collection, rows in (("nats_accounts", listing.accounts), ("nats_users", listing.users))
+            for row in rows
+            if not row["sync_status"] and (collection, row["id"]) not in desired.refused
+        ]
+        done.written += len(writes)
+        await each(self._show_row, writes)
 
     def _creds(self, entry: Entry) -> str:
         return render(entry.jwt, self._keyring.identity(entry).seed)
