@@ -89,7 +89,7 @@ def plan(desired: Desired, entries: Entries, observed: Mapping[str, str], now: i
         if entry.record in BUILT_IN or account is None:
             remove += to_remove(entry, observed)
             continue
-        after = replace(entry, revocations=with_cuts(entry.revocations, cut.get(entry.record, {})), state="")
+        after = replace(entry, revocations=with_cuts(entry.revocations, cut.get(entry.record, {})))
         if account.active:
             publish += to_publish(account, after, issuer_of(entries), observed, now)
         else:
@@ -145,7 +145,8 @@ def unless_said(mint: Mint, observed: Mapping[str, str]) -> list[Mint]:
     entry = mint.entry
     if mint.content == entry.content and observed.get(entry.public_key) == entry.jwt:
         return []
-    return [replace(mint, issued_at=max(mint.issued_at, entry.last_iat + 1))]
+    issued_at = max(mint.issued_at, entry.last_iat + 1)
+    return [replace(mint, entry=replace(entry, state=""), issued_at=issued_at)]
 
 
 def last_limits(entry: Entry) -> AccountLimits:
