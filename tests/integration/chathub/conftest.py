@@ -29,7 +29,7 @@ async def create_database(server_url: str) -> str:
     return urlsplit(server_url)._replace(path=f"/{name}").geturl()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def database_url(postgres_url: str) -> str:
     """Migrated."""
     url = asyncio.run(create_database(postgres_url))
@@ -42,9 +42,9 @@ def empty_database_url(postgres_url: str) -> str:
     return asyncio.run(create_database(postgres_url))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def log_url() -> Generator[str]:
-    """NATS with a chat log of this module's own."""
+    """NATS with a chat log of these tests' own."""
     with nats_server() as url:
         yield url
 
@@ -55,12 +55,12 @@ def own_log_url() -> Generator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def environment(database_url: str, log_url: str, tokens: Issuer) -> dict[str, str]:
     return chathub.environment(database_url=database_url, nats_url=log_url, issuer=tokens)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def node(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Generator[Chathub]:
     with chathub.chathub(tmp_path_factory.mktemp("chathub") / "log", environment) as running:
         chathub.wait_until_ready(running)

@@ -1,6 +1,7 @@
 """People who chat on one node."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import asyncpg
@@ -130,9 +131,23 @@ async def test_bytes_close_the_socket(node: Chathub, tokens: Issuer) -> None:
         assert closed.value.rcvd.code == 1003
 
 
+async def test_a_frame_beyond_all_bounds_closes_its_socket_and_no_other(node: Chathub, tokens: Issuer) -> None:
+    async with chatting(node.ws, tokens.token("ann")) as ann, chatting(node.ws, tokens.token("bob")) as bob:
+        await ann.socket.send("x" * (64 * 1024 + 1))
+        with pytest.raises(ConnectionClosed) as closed:
+            await ann.until("never")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+        await bob.say("unaffected")
+        await bob.hear("unaffected")
+
+
 async def test_status_is_told_with_the_first_socket_and_the_last(node: Chathub, tokens: Issuer) -> None:
-    def of_dora(status: bool) -> Any:
-        return lambda payload: payload == {"username": "Dora", "id": "dora", "status": status}
+    def of_dora(status: bool) -> Callable[[Any], bool]:
+        def holds(payload: Any) -> bool:
+            return payload == {"username": "Dora", "id": "dora", "status": status}
+
+        return holds
 
     async with chatting(node.ws, tokens.token("ann")) as ann:
         async with chatting(node.ws, tokens.token("dora")):

@@ -118,3 +118,18 @@ def test_a_channel_without_description_has_no_such_key() -> None:
 def test_a_frame_knows_its_size_in_bytes() -> None:
     frame = client_frames.user_status(User("u1", "é"), present=True)
     assert frame.size == len(frame.text.encode())
+
+
+def test_a_history_too_large_for_one_frame_keeps_the_newest_in_order() -> None:
+    messages = [
+        Stored(
+            Position(1, sequence),
+            RoomMessage(owner_id="a", username="A", channel_id=1, channel="c", message="é" * 2000, authored_at=WHEN),
+        )
+        for sequence in range(1, 501)
+    ]
+    frame = client_frames.bulk_chat_messages(messages)
+    sequences = [message["cacheID"] for message in json.loads(frame.text)["payload"]["messages"]]
+    assert frame.size < client_frames.MAX_BULK_BYTES + 1000
+    assert sequences == list(range(sequences[0], 501))
+    assert len(sequences) > 100

@@ -39,6 +39,8 @@ READ_BATCH = 500
 REPEAT_WINDOW_SECONDS = 120
 PERSIST_SECONDS = 15.0
 READER_SECONDS = 30
+REST_SECONDS = 0.2
+"""For the rest of a batch, of which another node may meanwhile have taken a part."""
 NAME_IN_USE = 10058
 
 
@@ -192,7 +194,10 @@ class NatsBacklog:
         self._handed_out: dict[int, Msg] = {}
 
     async def fetch(self, limit: int, seconds: float) -> Sequence[Pending]:
-        messages = await self._pulled.fetch(limit, seconds)
+        messages = await self._pulled.fetch(1, seconds)
+        more = min(limit - 1, messages[0].metadata.num_pending) if messages else 0
+        if more:  # asked for by number: a fetch waits until it has what it asked for
+            messages += await self._pulled.fetch(more, REST_SECONDS)
         self._handed_out = {message.metadata.sequence.stream: message for message in messages}
         return [
             Pending(Position(self._epoch, sequence), message.subject, message.data)

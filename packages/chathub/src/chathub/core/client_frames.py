@@ -4,6 +4,7 @@
 """
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,6 +20,7 @@ from common.core.errors import InvalidRequest, ServiceError
 from common.core.subjects import token
 
 SERVER = "Server"
+MAX_BULK_BYTES = 512 * 1024
 
 _CLIENT_MESSAGE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -117,11 +119,24 @@ def message_frame(stored: Stored) -> Frame:
 
 
 def bulk_chat_messages(messages: Sequence[Stored]) -> Frame:
-    return envelope("bulk_chat_messages", SERVER, {"messages": [room_payload(stored) for stored in messages]})
+    return bulk("bulk_chat_messages", [room_payload(stored) for stored in messages])
 
 
 def bulk_private_messages(messages: Sequence[Stored]) -> Frame:
-    return envelope("bulk_private_messages", SERVER, {"messages": [direct_payload(stored) for stored in messages]})
+    return bulk("bulk_private_messages", [direct_payload(stored) for stored in messages])
+
+
+def bulk(type: str, payloads: Sequence[dict[str, Any]]) -> Frame:
+    """The newest that fit: many clients refuse a frame of more than a megabyte."""
+    kept: deque[bytes] = deque()
+    size = 0
+    for payload in reversed(payloads):
+        encoded = orjson.dumps(payload, option=orjson.OPT_UTC_Z)
+        size += len(encoded)
+        if size > MAX_BULK_BYTES:
+            break
+        kept.appendleft(encoded)
+    return envelope(type, SERVER, {"messages": [orjson.Fragment(encoded) for encoded in kept]})
 
 
 def room_payload(stored: Stored) -> dict[str, Any]:
