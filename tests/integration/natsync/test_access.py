@@ -105,12 +105,38 @@ async def test_keys_are_for_superusers_alone_and_sealed(tenants: Tenants, http: 
         assert all(stored[name].startswith("enc::") for name in HIDDEN if name in stored)
 
 
-async def test_hidden_keys_cannot_be_guessed_by_filter_or_sort(tenants: Tenants, http: httpx.AsyncClient) -> None:
-    await tenants.someone()
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"filter": 'seed ~ "enc"'},
+        {"sort": "seed"},
+        {"filter": 'account_id.signing_seed != ""'},
+        {"sort": "account_id.seed"},
+        {"filter": 'nats_users_via_account_id.seed != ""'},
+        {"filter": '@collection.natsync_keys.seed != ""'},
+        {"filter": '@collection.natsync_keys.public_key != ""'},
+    ],
+)
+async def test_hidden_keys_cannot_be_guessed_by_filter_or_sort(
+    tenants: Tenants, http: httpx.AsyncClient, query: dict[str, str]
+) -> None:
+    *_, user, _ = await tenants.someone()
+    own = await logged_in(http, "nats_users", user["email"])
     admin = await platform_user(tenants, http, roles=("admin",))
-    for query in ({"filter": 'seed ~ "enc"'}, {"sort": "seed"}, {"filter": 'signing_seed != ""'}):
-        answer = await admin.send("GET", "/api/collections/nats_accounts/records", params=query)
+    for asking, collection in ((own, "nats_users"), (admin, "nats_users"), (admin, "nats_accounts")):
+        answer = await asking.send("GET", f"/api/collections/{collection}/records", params=query)
         assert answer.status_code in {400, 403}
+
+
+async def test_expanding_a_relation_shows_no_more_than_its_own_rule_allows(
+    tenants: Tenants, http: httpx.AsyncClient
+) -> None:
+    *_, user, _ = await tenants.someone()
+    own = await logged_in(http, "nats_users", user["email"])
+    path = f"/api/collections/nats_users/records/{user['id']}"
+    seen = (await own.send("GET", path, params={"expand": "account_id,role_id", "fields": "*,seed"})).json()
+    assert seen.get("expand", {}) == {}
+    assert "seed" not in seen
 
 
 async def test_an_admins_write_to_a_hidden_key_goes_nowhere(tenants: Tenants, http: httpx.AsyncClient) -> None:
