@@ -7,11 +7,15 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import httpx
 
 from tests.servers.pocketbase import PocketBaseServer
 from tests.servers.process import directory, free_port, server
 
 ISSUER = "http://localhost:8080"
+PASSWORD = "correct-horse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class GatewayServer:
     signing_key: bytes
     session_key: bytes
     log: Path
+    process_id: int
 
 
 def base64url(data: bytes) -> str:
@@ -48,7 +53,91 @@ def gateway_server(
     with directory() as home:
         log = home / "gateway.log"
         command = [sys.executable, "-m", "gateway", "serve"]
-        with server(command, port=port, log=log, environment=environment):
+        with server(command, port=port, log=log, environment=environment) as process:
             yield GatewayServer(
-                f"http://127.0.0.1:{port}", f"http://127.0.0.1:{operations_port}", signing_key, session_key, log
+                url=f"http://127.0.0.1:{port}",
+                operations_url=f"http://127.0.0.1:{operations_port}",
+                signing_key=signing_key,
+                session_key=session_key,
+                log=log,
+                process_id=process.pid,
             )
+
+
+def prepare(pocketbase: PocketBaseServer) -> str:
+    """What the gateway's tests need in PocketBase; returns a superuser's token."""
+    with httpx.Client(base_url=pocketbase.url, timeout=30) as control:
+        return configured(control, pocketbase)
+
+
+def configured(control: httpx.Client, pocketbase: PocketBaseServer) -> str:
+    credentials = {"identity": pocketbase.email, "password": pocketbase.password}
+    token = control.post("/api/collections/_superusers/auth-with-password", json=credentials).json()["token"]
+    control.headers["Authorization"] = token
+    for method, path, body in PREPARATION:
+        control.request(method, path, json=body).raise_for_status()
+    users = control.get("/api/collections/users").json()
+    roles = {"name": "roles", "type": "json", "hidden": True}
+    control.patch("/api/collections/users", json={"fields": [*users["fields"], roles]}).raise_for_status()
+    return token
+
+
+OWN = "@request.auth.id != '' && owner = @request.auth.id"
+PREPARATION: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        "PATCH",
+        "/api/settings",
+        {"trustedProxy": {"headers": ["X-Forwarded-For"], "useLeftmostIP": False}, "batch": {"enabled": True}},
+    ),
+    (
+        "POST",
+        "/api/collections",
+        {
+            "name": "notes",
+            "type": "base",
+            "fields": [
+                {"name": "title", "type": "text"},
+                {"name": "owner", "type": "text"},
+                {"name": "attachment", "type": "file", "maxSize": 100_000_000},
+            ],
+            "listRule": OWN,
+            "viewRule": OWN,
+            "createRule": OWN,
+            "updateRule": OWN,
+            "deleteRule": OWN,
+        },
+    ),
+    (
+        "POST",
+        "/api/collections",
+        {
+            "name": "devices",
+            "type": "auth",
+            "fields": [{"name": "roles", "type": "json"}, {"name": "nats_username", "type": "text"}],
+        },
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: str
+    email: str
+    password: str
+    token: str
+    record: dict[str, Any]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": self.token}
+
+
+async def signed_up(client: httpx.AsyncClient, **fields: Any) -> User:
+    email = f"{secrets.token_hex(6)}@example.com"
+    body = {"email": email, "password": PASSWORD, "passwordConfirm": PASSWORD, "name": "ann", **fields}
+    (await client.post("/api/collections/users/records", json=body)).raise_for_status()
+    credentials = {"identity": email, "password": PASSWORD}
+    answer = await client.post("/api/collections/users/auth-with-password", json=credentials)
+    answer.raise_for_status()
+    told = answer.json()
+    return User(told["record"]["id"], email, PASSWORD, told["token"], told["record"])

@@ -10,13 +10,15 @@ from common.core.errors import InvalidRequest, ServiceError, UpstreamUnavailable
 from gateway.core.catalogue import Catalogue, Collection, admitted, parse
 
 PATIENCE_SECONDS = 5.0
-REFRESH_COOLDOWN_SECONDS = 1.0
+REFRESH_COOLDOWN_SECONDS = 0.25
 
 AWAY = "PocketBase does not answer; please retry."
 
 
 class PocketBaseCollections:
-    """Keeps the catalogue; an unknown name has it read anew, at most once per cooldown, for all who wait."""
+    """Keeps the catalogue. An unknown name waits for a listing that was begun after it was asked for, so that a
+    collection made a moment ago is found; however many ask, PocketBase is asked once per cooldown.
+    """
 
     def __init__(self, control: PocketBase) -> None:
         self._control = control
@@ -28,21 +30,22 @@ class PocketBaseCollections:
     async def admitted(self, spelling: str) -> Collection:
         """Raises NotFound or Forbidden as `catalogue.admitted` does, UpstreamUnavailable when PocketBase is away."""
         if self._catalogue.find(spelling) is None:
-            async with self._asking:
-                await self._refresh_unless_recent()
+            await self._refresh(since=time.monotonic())
         return admitted(self._catalogue.find(spelling))
 
-    async def _refresh_unless_recent(self) -> None:
-        if time.monotonic() - self._asked_at >= REFRESH_COOLDOWN_SECONDS:
-            self._is_current = False
-            try:
-                async with asked():
-                    self._catalogue = Catalogue(map(parse, await self._control.collections()))
-                self._is_current = True
-            finally:
-                self._asked_at = time.monotonic()
-        if not self._is_current:
-            raise UpstreamUnavailable(AWAY)
+    async def _refresh(self, *, since: float) -> None:
+        async with self._asking:
+            if self._asked_at < since:
+                await asyncio.sleep(self._asked_at + REFRESH_COOLDOWN_SECONDS - time.monotonic())
+                await self._list()
+            if not self._is_current:
+                raise UpstreamUnavailable(AWAY)
+
+    async def _list(self) -> None:
+        self._asked_at, self._is_current = time.monotonic(), False
+        async with asked():
+            self._catalogue = Catalogue(map(parse, await self._control.collections()))
+        self._is_current = True
 
 
 class PocketBaseRecords:

@@ -20,12 +20,15 @@ class Collection:
 
 class Catalogue:
     def __init__(self, collections: Iterable[Collection] = ()) -> None:
-        # system collections last: should a name and an id ever clash, the one that is refused wins
-        ordered = sorted(collections, key=lambda collection: collection.is_system)
-        self._known = {key: collection for collection in ordered for key in (collection.id, collection.name.lower())}
+        known = list(collections)
+        self._by_id = {collection.id: collection for collection in known}
+        self._by_name = {collection.name.lower(): collection for collection in known}
 
     def find(self, spelling: str) -> Collection | None:
-        return self._known.get(spelling) or self._known.get(spelling.lower())
+        """Should an id and a name ever clash, the one that is refused wins."""
+        found = [self._by_id.get(spelling), self._by_name.get(spelling.lower())]
+        matches = sorted(filter(None, found), key=lambda collection: not collection.is_system)
+        return matches[0] if matches else None
 
 
 def parse(row: Mapping[str, Any]) -> Collection:

@@ -1,0 +1,67 @@
+"""One PocketBase, one Valkey and one gateway for the session; a user of his own for each test."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+
+import httpx
+import pytest
+
+from tests.servers.gateway import GatewayServer, User, gateway_server, prepare, signed_up
+from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Generator[PocketBaseServer]:
+    """A PocketBase of the gateway's own, since its settings are changed."""
+    with pocketbase_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def superuser_token(guarded: PocketBaseServer) -> str:
+    return prepare(guarded)
+
+
+@pytest.fixture
+async def superuser(guarded: PocketBaseServer, superuser_token: str) -> AsyncGenerator[httpx.AsyncClient]:
+    """PocketBase itself, as its superuser; whatever it refuses is an error."""
+
+    async def succeeded(answer: httpx.Response) -> None:
+        answer.raise_for_status()
+
+    headers, hooks = {"Authorization": superuser_token}, {"response": [succeeded]}
+    async with httpx.AsyncClient(base_url=guarded.url, timeout=30, headers=headers, event_hooks=hooks) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def gateway(guarded: PocketBaseServer, superuser_token: str, valkey_url: str) -> Generator[GatewayServer]:
+    with gateway_server(guarded, valkey_url, {"GATEWAY_MAX_BODY_BYTES": "40000000"}) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(gateway: GatewayServer) -> AsyncGenerator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+async def ann(client: httpx.AsyncClient) -> User:
+    return await signed_up(client)
+
+
+@pytest.fixture
+async def bob(client: httpx.AsyncClient) -> User:
+    return await signed_up(client, name="bob")
+
+
+@pytest.fixture(scope="session")
+def member(gateway: GatewayServer) -> User:
+    """One user for all tests that do not change him: a password costs PocketBase a tenth of a second."""
+
+    async def sign_up() -> User:
+        async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
+            return await signed_up(client)
+
+    return asyncio.run(sign_up())
