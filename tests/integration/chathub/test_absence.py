@@ -1,11 +1,13 @@
 """Servers that go away and come back: nothing acknowledged is lost, and nobody has to help."""
 
+import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
+import nats
 
 from tests.chat_client import ChatClient, chatting
 from tests.eventually import eventually
@@ -49,18 +51,18 @@ async def test_nats_restarts_and_every_acknowledged_message_is_heard_and_kept(
     port, configuration = free_port(), tmp_path / "nats.conf"
     configuration.write_text(f'jetstream {{ store_dir: "{tmp_path}/jetstream", sync_interval: always }}\n')
     with ExitStack() as servers:
-        nats = servers.enter_context(ExitStack())
-        url = nats.enter_context(nats_server(configuration, port))
+        bus = servers.enter_context(ExitStack())
+        url = bus.enter_context(nats_server(configuration, port))
         environment = chathub.environment(database_url=empty_database_url, nats_url=url, issuer=tokens)
         node = servers.enter_context(chathub.chathub(log_file, environment))
         chathub.wait_until_ready(node)
         async with chatting(node.ws, tokens.token("ann")) as ann, chatting(node.ws, tokens.token("bob")) as bob:
             await ann.say("before", client_msg_id="before")
             await ann.acked("before")
-            nats.close()
+            bus.close()
             assert not await said(ann, "while it is away", 0)
             assert "ok" not in (await eventually(lambda: ready(node), lambda probes: probes["nats"] != "ok"))["nats"]
-            nats.enter_context(nats_server(configuration, port))
+            bus.enter_context(nats_server(configuration, port))
             await eventually(lambda: is_ready(node))
             assert await said(ann, "after", 1)
             await bob.hear("after")
@@ -97,6 +99,54 @@ async def test_while_postgres_is_away_chat_goes_on_and_the_rows_come_later_once_
             await eventually(lambda: connection.fetchval(ROWS, "kept %"), lambda rows: rows == expected)
             assert await connection.fetchval("select count(*) from chatserver.private_messages") == 1
             await connection.close()
+
+
+async def test_a_node_cut_off_from_nats_catches_up_with_what_the_others_said(
+    environment: dict[str, str], node: Chathub, tokens: Issuer, log_file: Path
+) -> None:
+    async with gate(urlsplit(environment["NATS_URL"]).port or 4222) as relay:
+        through_gate = {**environment, "NATS_URL": f"nats://127.0.0.1:{relay.port}"}
+        with chathub.chathub(log_file, through_gate) as cut_off:
+            await eventually(lambda: is_ready(cut_off))
+            async with chatting(node.ws, tokens.token("ann")) as ann, chatting(cut_off.ws, tokens.token("bob")) as bob:
+                await ann.say("missed: not yet")
+                await bob.hear("missed: not yet")
+                relay.shut()
+                await eventually(lambda: ready(cut_off), lambda probes: probes["nats"] != "ok")
+                for number in range(600):
+                    await ann.say(f"missed {number}")
+                await ann.hear("missed 599")
+                await relay.open()
+                await bob.hear("missed 599")
+                missed = [text for _, text in bob.messages() if text.startswith("missed ")]
+                assert missed == [f"missed {number}" for number in range(600)]
+            await asyncio.to_thread(cut_off.stop)
+
+
+async def test_a_log_that_is_deleted_is_made_anew_and_chat_goes_on(
+    empty_database_url: str, own_log_url: str, tokens: Issuer, log_file: Path
+) -> None:
+    chathub.migrate(empty_database_url)
+    environment = chathub.environment(database_url=empty_database_url, nats_url=own_log_url, issuer=tokens)
+    with chathub.chathub(log_file, environment) as node:
+        await eventually(lambda: is_ready(node))
+        async with chatting(node.ws, tokens.token("ann")) as ann:
+            await ann.say("in the first log")
+            await ann.hear("in the first log")
+            connection = await asyncpg.connect(empty_database_url)
+            await eventually(lambda: connection.fetchval(ROWS, "%"))
+            bus = await nats.connect(own_log_url)
+            await bus.jetstream().delete_stream("CHAT")
+            await bus.close()
+            attempts = iter(range(1000))
+            await eventually(lambda: said(ann, "in the second log", next(attempts)))
+            await ann.hear("in the second log")
+            expected = {"in the first log", "in the second log"}
+            rows = await eventually(lambda: connection.fetchval(ROWS, "%"), lambda rows: len(rows) == 2)
+            assert set(rows) == expected
+            await connection.close()
+        async with chatting(node.ws, tokens.token("bob")) as bob:
+            assert [text for _, text in bob.messages()] == ["in the first log", "in the second log"]
 
 
 async def test_a_node_that_starts_before_everything_else_finds_its_way(

@@ -17,7 +17,7 @@ from common.core.errors import UpstreamUnavailable
 logger = structlog.get_logger(__name__)
 
 SILENCE_SECONDS = 1.0
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 2.0
 RETRY_SECONDS = 0.2
 
 

@@ -14,7 +14,7 @@ from common.core.errors import ServiceError, UpstreamUnavailable
 logger = structlog.get_logger(__name__)
 
 BATCH = 500
-FETCH_SECONDS = 5.0
+FETCH_SECONDS = 2.0
 RETRY_SECONDS = 0.2
 
 

@@ -57,8 +57,8 @@ class WebSocketPeer:
                 self._waiting.clear()
                 while frame := self._outbox.take():
                     await self._websocket.send_text(frame.text)
-        except WebSocketDisconnect:
-            return  # `listen` hears of it too
+        except (WebSocketDisconnect, RuntimeError):
+            return  # closed by the client, or by the server (the RuntimeError); `listen` hears of either
 
     async def close(self, reason: Reason) -> None:
         """Say why, if the client still listens; the server ends the connection in any case."""
