@@ -1,7 +1,5 @@
 """Brings PocketBase's collections into the shape natsync needs. A second run finds nothing to do."""
 
-from collections.abc import Iterator
-
 from common.adapters.pocketbase import PocketBase
 from natsync.core.collections import SPECS, CollectionUnfit, Definition, correction, creation, users_correction
 
@@ -28,8 +26,4 @@ async def ensure_collections(pocketbase: PocketBase) -> list[str]:
 
 
 def said(changes: Definition) -> str:
-    return ", ".join(words(changes)) + " put right"
-
-
-def words(changes: Definition) -> Iterator[str]:
-    yield from sorted(changes)
+    return f"{', '.join(sorted(changes))} put right"

@@ -1,6 +1,6 @@
 """The rows natsync reads and writes in PocketBase."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from common.adapters.pocketbase import PocketBase, Record
@@ -39,7 +39,7 @@ class PocketBaseRows:
         if not entry.id:
             return to_entry(await self._pocketbase.create("natsync_keys", to_row(entry)))
         await self._pocketbase.update("natsync_keys", entry.id, to_row(entry))
-        return replace(entry)
+        return entry
 
     async def drop(self, entry: Entry) -> None:
         await self._pocketbase.delete("natsync_keys", entry.id)
