@@ -114,7 +114,7 @@ lock:
 upgrade:
     scripts/lock.sh requirements.lock --upgrade
 
-# Print every setting of a service: `just settings-reference gateway`.
+# Write docs/reference/settings.md from the code.
 [group('docs')]
-settings-reference service: setup
-    @{{ python }} -m {{ service }} settings
+settings-reference: setup
+    {{ python }} -m scripts.settings_reference

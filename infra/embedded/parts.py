@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from common.serving.settings import variable_name
 from infra.embedded import binaries, caddy, first_run, postgres, probes
 from infra.embedded.accounts import unprivileged
 from infra.embedded.graph import Part, Step
@@ -199,7 +200,7 @@ class Builder:
         settings = self.settings
         return {
             **self.base(),
-            **{name: value for name, value in self.prefixed("CHATHUB_").items() if "DATABASE" not in name},
+            **self.prefixed("CHATHUB_"),
             "DATABASE_URL": self.where.database,
             "NATS_URL": self.where.nats,
             "CHATHUB_PORT": str(settings.chathub_port),
@@ -214,7 +215,8 @@ class Builder:
         return {"PATH": os.defpath, "HOME": str(self.settings.data), "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
     def prefixed(self, prefix: str) -> dict[str, str]:
-        return {name: value for name, value in self.given.items() if name.startswith(prefix)}
+        platforms = {variable_name(PlatformSettings, (name,)) for name in PlatformSettings.model_fields}
+        return {name: value for name, value in self.given.items() if name.startswith(prefix) and name not in platforms}
 
     def key_set(self) -> str:
         return f"http://127.0.0.1:{self.settings.gateway_port}/.well-known/jwks.json"

@@ -24,8 +24,8 @@ class PlatformSettings(BaseSettings):
         env_prefix="POCKETWIRE_", frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    home: Path = REPOSITORY
-    """Folder that holds `.env` and `.data`."""
+    home: Path = Field(default=Path(), json_schema_extra={"default": "the checkout"})
+    """Folder that holds `.env` and `.data`; taken from the environment alone."""
 
     domain: str | None = Field(default=None, validation_alias="DOMAIN")
     """Public name. With it Caddy serves 80 and 443 with automatic HTTPS."""
@@ -37,35 +37,82 @@ class PlatformSettings(BaseSettings):
     """Caddy's HTTPS with its internal CA."""
 
     pocketbase_port: int = 8090
+    """PocketBase, its dashboard included."""
+
     postgres_port: int = 5433
+    """PostgreSQL."""
+
     valkey_port: int = 6380
+    """Valkey."""
+
     nats_port: int = 4222
+    """NATS clients."""
+
     nats_websocket_port: int = 9222
+    """NATS over WebSocket; Caddy forwards `/nats/ws` to it."""
+
     nats_monitor_port: int = 8222
+    """nats-server's monitoring page."""
+
     gateway_port: int = 8101
+    """The gateway's public application."""
+
     natsync_port: int = 8102
+    """natsync's HTTP API."""
+
     chathub_port: int = 8103
+    """chathub's public application."""
+
     gateway_operations_port: int = 8111
+    """The gateway's health and metrics."""
+
     natsync_operations_port: int = 8112
+    """natsync's health and metrics."""
+
     chathub_operations_port: int = 8113
+    """chathub's health and metrics."""
 
     pocketbase_url: str | None = Field(default=None, validation_alias="POCKETBASE_URL")
-    """A PocketBase of your own; the embedded one is then not started. Likewise the next three."""
+    """A PocketBase of your own; the embedded one is then not started. Likewise for the next three."""
 
     nats_url: str | None = Field(default=None, validation_alias="NATS_URL")
+    """NATS of your own."""
+
     valkey_url: str | None = Field(default=None, validation_alias="VALKEY_URL")
+    """Valkey of your own."""
+
     database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
+    """PostgreSQL of your own: a database for chathub."""
 
     superuser_email: str = Field(validation_alias="POCKETBASE_SUPERUSER_EMAIL", min_length=3)
+    """PocketBase's superuser."""
+
     superuser_password: str = Field(validation_alias="POCKETBASE_SUPERUSER_PASSWORD", min_length=10)
+    """Generated on the first run, like everything below."""
+
     admin_email: str = Field(validation_alias="PLATFORM_ADMIN_EMAIL", min_length=3)
+    """The first platform admin."""
+
     admin_password: str = Field(validation_alias="PLATFORM_ADMIN_PASSWORD", min_length=8)
+    """Its password at first; change it after signing in."""
+
     postgres_password: str = Field(validation_alias="POSTGRES_PASSWORD", min_length=1)
+    """PostgreSQL's superuser `postgres`."""
+
     chathub_database_password: str = Field(validation_alias="CHATHUB_DATABASE_PASSWORD", min_length=1)
+    """chathub's own PostgreSQL login."""
+
     valkey_password: str = Field(validation_alias="VALKEY_PASSWORD", min_length=1)
+    """Valkey."""
+
     gateway_signing_key: str = Field(validation_alias="GATEWAY_SIGNING_KEY", min_length=43)
+    """Signs session tokens."""
+
     gateway_session_key: str = Field(validation_alias="GATEWAY_SESSION_KEY", min_length=43)
+    """Seals PocketBase's tokens in Valkey."""
+
     natsync_encryption_key: str = Field(validation_alias="NATSYNC_ENCRYPTION_KEY", min_length=43)
+    """Seals NATS keys in PocketBase."""
 
     @property
     def data(self) -> Path:

@@ -239,9 +239,10 @@ async def credentials(client: httpx.AsyncClient, tenant: Tenant) -> str:
 
 @asynccontextmanager
 async def nats_client(address: Address, creds: str) -> AsyncGenerator[Client]:
-    client = await nats.connect(
-        f"{address.websocket_url}/nats/ws", user_credentials=RawCredentials(creds), allow_reconnect=False
-    )
+    async with asyncio.timeout(10):
+        client = await nats.connect(
+            f"{address.websocket_url}/nats/ws", user_credentials=RawCredentials(creds), allow_reconnect=False
+        )
     try:
         yield client
     finally:

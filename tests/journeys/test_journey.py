@@ -1,6 +1,7 @@
 """A user's way through everything, and what an attacker meets instead."""
 
 import re
+import ssl
 
 import httpx
 import pytest
@@ -70,7 +71,7 @@ def test_the_superuser_cannot_log_in_through_the_domain(platform: RunningPlatfor
 def test_the_platform_is_reached_over_https_with_caddys_own_authority(platform: RunningPlatform) -> None:
     root = platform.home.data / "caddy" / "pki" / "authorities" / "local" / "root.crt"
     port = platform.home.settings.https_port
-    answer = httpx.get(f"https://localhost:{port}/api/health", verify=str(root))
+    answer = httpx.get(f"https://localhost:{port}/api/health", verify=ssl.create_default_context(cafile=root))
     assert answer.status_code == 200
 
 

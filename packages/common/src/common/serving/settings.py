@@ -1,10 +1,11 @@
 """Settings a service is started with: read once, frozen, and strict about names."""
 
 import os
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 Settings = TypeVar("Settings", bound=BaseSettings)
@@ -56,7 +57,20 @@ def reference(kind: type[BaseSettings]) -> str:
     """The settings as a Markdown table, generated so that it cannot drift from the code."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in kind.model_fields.items():
-        default = "required" if field.is_required() else f"`{field.default}`"
+        default = "required" if field.is_required() else shown_default(field)
         meaning = " ".join((field.description or "").split())
         rows.append(f"| `{variable_name(kind, (name,))}` | {default} | {meaning} |")
     return "\n".join(rows)
+
+
+def shown_default(field: FieldInfo) -> str:
+    """What a reader would type: lists as comma-separated text, nothing for nothing."""
+    value: object = field.get_default(call_default_factory=True)
+    extra = cast(object, field.json_schema_extra)
+    if isinstance(extra, dict) and "default" in extra:
+        return str(cast(dict[str, object], extra)["default"])
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, list | tuple | set | frozenset):
+        value = ",".join(str(item) for item in cast(Iterable[object], value))
+    return "" if value in (None, "", {}) else f"`{value}`"
