@@ -9,6 +9,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from tests.eventually import eventually
 from tests.servers import chathub
 from tests.servers.chathub import Chathub
 from tests.servers.issuer import Issuer, issuer
@@ -22,8 +23,14 @@ def tokens() -> Generator[Issuer]:
 
 
 async def create_database(server_url: str) -> str:
+    async def connect() -> asyncpg.Connection:
+        try:
+            return await asyncpg.connect(server_url)
+        except asyncpg.CannotConnectNowError as error:  # it listens before it is up
+            raise ConnectionError from error
+
     name = f"chat_{uuid4().hex}"
-    connection = await asyncpg.connect(server_url)
+    connection = await eventually(connect)
     await connection.execute(f"create database {name}")
     await connection.close()
     return urlsplit(server_url)._replace(path=f"/{name}").geturl()
