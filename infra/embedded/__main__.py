@@ -28,7 +28,9 @@ from infra.embedded.supervisor import supervise
 START_SECONDS = 60.0
 DOWN_SECONDS = 40.0
 
-app = typer.Typer(help="Pocketwire on this machine.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Pocketwire on this machine.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 console = Console(highlight=False)
 
 COLOURS = {State.GREEN: "green", State.STARTING: "yellow", State.WAITING: "dim"}

@@ -11,7 +11,6 @@ import asyncpg
 from common.adapters.pocketbase import PocketBase, open_pocketbase
 from common.core.errors import InvalidRequest, ServiceError, UpstreamUnavailable
 from infra.embedded import binaries, postgres
-from infra.embedded.accounts import unprivileged
 from infra.embedded.graph import StepFailed
 from infra.embedded.settings import PlatformSettings
 
@@ -45,9 +44,12 @@ async def run_command(name: str, command: Sequence[str], environment: Mapping[st
 
 async def initialise_postgres(settings: PlatformSettings, directory: Path) -> None:
     def work() -> None:
-        postgres.initialise(directory, password=settings.postgres_password, account=unprivileged())
+        postgres.initialise(directory, password=settings.postgres_password)
 
-    await asyncio.to_thread(work)
+    try:
+        await asyncio.to_thread(work)
+    except postgres.NotInitialised as error:
+        raise StepFailed(f"PostgreSQL's data could not be made: {error}") from error
 
 
 async def create_superuser(settings: PlatformSettings, data: Path, environment: Mapping[str, str]) -> None:

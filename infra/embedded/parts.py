@@ -15,7 +15,6 @@ from pathlib import Path
 
 from common.serving.settings import variable_name
 from infra.embedded import binaries, caddy, first_run, postgres, probes
-from infra.embedded.accounts import unprivileged
 from infra.embedded.graph import Part, Step
 from infra.embedded.settings import PlatformSettings
 
@@ -99,7 +98,7 @@ class Builder:
         return partial(first_run.run_command, step, self.python(service, verb), environment, log)
 
     def postgres(self) -> Part:
-        command = postgres.command(self.postgres_data(), port=self.settings.postgres_port, account=unprivileged())
+        command = postgres.command(self.postgres_data(), port=self.settings.postgres_port)
         return Part(
             "postgres",
             tuple(command),

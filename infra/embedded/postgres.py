@@ -5,16 +5,26 @@ import subprocess
 from pathlib import Path
 
 from infra.embedded import binaries
-from infra.embedded.accounts import Account, as_account, hand_over
+from infra.embedded.accounts import Account, for_postgres, hand_over
 
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "TZ": "UTC", "PATH": os.defpath}
 
 
-def initialise(directory: Path, *, password: str, account: Account | None) -> None:
-    """Make the cluster unless it is there. Raises CalledProcessError with initdb's own words."""
+class NotInitialised(Exception):
+    """The cluster could not be made; the message is initdb's own last line."""
+
+
+def account(directory: Path) -> Account:
+    """Who runs the cluster in `directory`. Raises NoAccount."""
+    return for_postgres(directory, binaries.postgres("postgres"))
+
+
+def initialise(directory: Path, *, password: str) -> None:
+    """Make the cluster unless it is there. Raises NotInitialised."""
+    owner = account(directory)
+    hand_over(directory, owner)
     if (directory / "PG_VERSION").exists():
         return
-    hand_over(directory, account)
     read_end, write_end = os.pipe()
     os.write(write_end, password.encode())
     os.close(write_end)
@@ -23,9 +33,9 @@ def initialise(directory: Path, *, password: str, account: Account | None) -> No
         *("--locale=C.UTF-8", "--auth=scram-sha-256", f"--pwfile=/dev/fd/{read_end}"),
     ]
     try:
-        subprocess.run(
-            as_account(command, account),
-            check=True,
+        made = subprocess.run(
+            [*owner.prefix, *command],
+            check=False,
             capture_output=True,
             text=True,
             pass_fds=(read_end,),
@@ -33,9 +43,11 @@ def initialise(directory: Path, *, password: str, account: Account | None) -> No
         )
     finally:
         os.close(read_end)
+    if made.returncode != 0:
+        raise NotInitialised((made.stderr.strip().splitlines() or ["initdb said nothing"])[-1])
 
 
-def command(directory: Path, *, port: int, account: Account | None) -> list[str]:
+def command(directory: Path, *, port: int) -> list[str]:
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": str(port),
@@ -48,4 +60,4 @@ def command(directory: Path, *, port: int, account: Account | None) -> list[str]
         "log_timezone": "UTC",
     }
     server = [str(binaries.postgres("postgres")), "-D", str(directory)]
-    return as_account([*server, *(f"--{name}={value}" for name, value in settings.items())], account)
+    return [*account(directory).prefix, *server, *(f"--{name}={value}" for name, value in settings.items())]

@@ -74,7 +74,13 @@ class Supervisor:
     async def _perform(self, step: Step) -> None:
         await self._needs(step.needs)
         started = time.monotonic()
-        await step.run()
+        try:
+            await step.run()
+        except StepFailed:
+            raise
+        except Exception as error:
+            logger.exception("step failed", step=step.name)
+            raise StepFailed(f"the step '{step.name}' failed: {type(error).__name__}: {error}") from error
         logger.info("step done", step=step.name, seconds=round(time.monotonic() - started, 2))
         self._ready[step.name].set()
 

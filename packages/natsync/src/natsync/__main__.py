@@ -14,7 +14,7 @@ from natsync.core.collections import CollectionUnfit
 from natsync.core.sealing import SealBroken
 from natsync.settings import Settings
 
-cli = typer.Typer(add_completion=False, no_args_is_help=True)
+cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def loaded() -> Settings:
