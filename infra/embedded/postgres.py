@@ -26,6 +26,7 @@ def initialise(directory: Path, *, password: str) -> None:
     if (directory / "PG_VERSION").exists():
         return
     read_end, write_end = os.pipe()
+    os.fchown(read_end, owner.user_id, owner.group_id)  # initdb opens it anew, as the account
     os.write(write_end, password.encode())
     os.close(write_end)
     command = [

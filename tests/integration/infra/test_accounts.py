@@ -54,5 +54,5 @@ def test_initdbs_own_words_are_passed_on(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "in-the-way").touch()
-    with pytest.raises(postgres.NotInitialised, match="not empty|directory|argument"):
+    with pytest.raises(postgres.NotInitialised, match=r"not empty|directory|argument"):
         postgres.initialise(data, password="secret-enough")
