@@ -2,7 +2,7 @@
 # Makes .venv from requirements.lock; does nothing when it is already up to date.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export UV_PYTHON_DOWNLOADS=never
+export UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1
 wanted="$(cat requirements.lock packages/*/pyproject.toml | sha256sum | cut -d' ' -f1)"
 [ "$(cat .venv/.installed 2>/dev/null || true)" = "$wanted" ] && exit 0
 echo "Installing Pocketwire into .venv ..." >&2

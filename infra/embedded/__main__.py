@@ -128,7 +128,7 @@ def wait_until_green(chosen: PlatformSettings, keeper: subprocess.Popen[bytes], 
 
 def welcome(chosen: PlatformSettings, seen: list[PartStatus], *, first: bool, seconds: float) -> None:
     if not console.is_terminal:
-        console.print(table(seen))
+        console.print(table(seen), soft_wrap=True)
     console.print(f"Everything is green after {seconds:.1f} s.\n")
     console.print(f"  URL    {chosen.public_url}", soft_wrap=True)
     if not chosen.domain:
@@ -236,7 +236,7 @@ def status_command() -> None:
         typer.echo("not running")
         raise typer.Exit(3)
     seen = status.read(data).parts
-    console.print(table(seen))
+    console.print(table(seen), soft_wrap=True)
     raise typer.Exit(0 if status.all_green(seen) else 1)
 
 
