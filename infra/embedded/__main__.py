@@ -27,11 +27,12 @@ from infra.embedded.supervisor import supervise
 
 START_SECONDS = 60.0
 DOWN_SECONDS = 40.0
+PLAIN_WIDTH = 160
 
 app = typer.Typer(
     help="Pocketwire on this machine.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 COLOURS = {State.GREEN: "green", State.STARTING: "yellow", State.WAITING: "dim"}
 
@@ -128,13 +129,13 @@ def wait_until_green(chosen: PlatformSettings, keeper: subprocess.Popen[bytes], 
 
 def welcome(chosen: PlatformSettings, seen: list[PartStatus], *, first: bool, seconds: float) -> None:
     if not console.is_terminal:
-        console.print(table(seen), soft_wrap=True)
+        console.print(table(seen))
     console.print(f"Everything is green after {seconds:.1f} s.\n")
-    console.print(f"  URL    {chosen.public_url}", soft_wrap=True)
+    console.print(f"  URL    {chosen.public_url}")
     if not chosen.domain:
-        console.print(f"         https://localhost:{chosen.https_port} (Caddy's own authority)", soft_wrap=True)
-    console.print(f"  Data   {chosen.data}", soft_wrap=True)
-    console.print(f"  Logs   {chosen.data / 'logs'}", soft_wrap=True)
+        console.print(f"         https://localhost:{chosen.https_port} (Caddy's own authority)")
+    console.print(f"  Data   {chosen.data}")
+    console.print(f"  Logs   {chosen.data / 'logs'}")
     if first:
         console.print(
             f"  Admin  {chosen.admin_email}  password {chosen.admin_password}  (shown this once; kept in .env)"
@@ -236,7 +237,7 @@ def status_command() -> None:
         typer.echo("not running")
         raise typer.Exit(3)
     seen = status.read(data).parts
-    console.print(table(seen), soft_wrap=True)
+    console.print(table(seen))
     raise typer.Exit(0 if status.all_green(seen) else 1)
 
 
