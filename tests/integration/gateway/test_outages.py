@@ -1,5 +1,8 @@
 """What becomes of requests while something the gateway stands on is away."""
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 
 import httpx
@@ -88,3 +91,22 @@ async def test_without_pocketbase_everything_is_503_and_the_gateway_says_so(valk
             }
             operations = await client.get(f"{gateway.operations_url}/readyz")
             assert operations.status_code == 503
+
+
+async def test_open_streams_do_not_hold_up_the_end(guarded: PocketBaseServer, valkey_url: str) -> None:
+    with gateway_server(guarded, valkey_url) as gateway:
+        async with (
+            httpx.AsyncClient(base_url=gateway.url, timeout=5) as client,
+            client.stream("GET", "/api/realtime") as answer,
+        ):
+            lines = answer.aiter_lines()
+            assert (await anext(lines)).startswith("id:")
+            os.kill(gateway.process_id, signal.SIGTERM)
+            async with asyncio.timeout(3):
+                assert [line async for line in lines][-1] == ""
+
+        async def log() -> str:
+            return gateway.log.read_text()
+
+        told = await eventually(log, lambda told: "Application shutdown complete." in told, seconds=3)
+        assert "Traceback" not in told

@@ -112,7 +112,16 @@ def test_a_record_id_arrives_as_it_was_meant_or_not_at_all(id: str) -> None:
 
 @pytest.mark.parametrize(
     "raw_path",
-    [b"/api/settings", b"/API/SETTINGS", b"/api/%73ettings", b"/api/settings/", b"/api/settings;a", b"/_/", b"/%5F"],
+    [
+        b"/api/batch",
+        b"/api/settings",
+        b"/API/SETTINGS",
+        b"/api/%73ettings",
+        b"/api/settings/",
+        b"/api/settings;a",
+        b"/_/",
+        b"/%5F",
+    ],
 )
 def test_superuser_routes_are_forbidden_however_they_are_spelt(raw_path: bytes) -> None:
     with pytest.raises(Forbidden):

@@ -22,7 +22,8 @@ def serve() -> None:
         typer.echo(f"gateway: {error}", err=True)
         sys.exit(2)
     logs.configure("gateway", level=settings.log_level)
-    run_server(create_app(settings), host=settings.host, port=settings.port)
+    app = create_app(settings)
+    run_server(app, host=settings.host, port=settings.port, before_drain=app.close)
 
 
 @command.command()

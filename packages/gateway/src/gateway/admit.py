@@ -1,5 +1,6 @@
 """The public listener in plain ASGI: PocketBase's routes are forwarded or refused, all else goes to FastAPI."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import cast
@@ -7,18 +8,20 @@ from typing import cast
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from common.core.errors import ServiceError
+from common.core.errors import ServiceError, UpstreamUnavailable
 from gateway.core.cross_origin import preflight
 from gateway.core.headers import check_host, has_body
 from gateway.core.pocketbase_route import Route, find
 from gateway.forward import Forwarding, Request
 from gateway.observe import tell
-from gateway.receive import ClientGone, Incoming
+from gateway.receive import ClientGone, Closing, Incoming
 from gateway.reply import Reply
 
 logger = structlog.get_logger(__name__)
 
 LOCAL_PEER = "127.0.0.1"  # a peer without an address is one on this machine
+
+STOPPING = "The gateway is about to stop; please retry."
 
 
 class BrokenGateway(ServiceError):
@@ -57,6 +60,11 @@ class Admission:
 
     def __init__(self, routed: ASGIApp) -> None:
         self._routed = routed
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Ends what would not end by itself; everything else may finish."""
+        self._closing.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -89,6 +97,9 @@ class Admission:
             await self._handled(visit)
         except ClientGone:
             visit.reply.reason = "client_gone"
+        except Closing:
+            visit.reply.reason = "closing"
+            await (visit.reply.end() if visit.reply.has_begun else visit.reply.refuse(UpstreamUnavailable(STOPPING)))
         except ServiceError as error:
             visit.reply.reason = f"cut off: {error.code}"
             if not visit.reply.has_begun:
@@ -113,7 +124,9 @@ class Admission:
     async def _forwarded(self, visit: Visit, route: Route) -> None:
         forwarding = forwarding_of(visit.scope)
         request = Request(visit.method, route, visit.scope["query_string"], visit.peer, visit.headers)
-        incoming = Incoming(visit.receive, has_body=has_body(visit.headers), max_bytes=forwarding.max_body_bytes)
+        incoming = Incoming(
+            visit.receive, self._closing, has_body=has_body(visit.headers), max_bytes=forwarding.max_body_bytes
+        )
         await forwarding.forward(request, incoming, visit.reply)
 
 

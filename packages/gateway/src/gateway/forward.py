@@ -66,13 +66,18 @@ class Forwarding:
         self.max_body_bytes = max_body_bytes
 
     async def forward(self, request: Request, incoming: Incoming, reply: Reply) -> None:
-        """Answers, or raises a ServiceError. Raises ClientGone, and drops the exchange, once nobody waits for it."""
+        """Answers, or raises a ServiceError. Raises ClientGone, and drops the exchange, once nobody waits for it,
+        Closing when an endless answer was cut short.
+        """
         resolved = await self._resolve(request)
         try:
             async with asyncio.TaskGroup() as tasks:
-                watching = tasks.create_task(incoming.watch())
+                watching = [tasks.create_task(incoming.watch())]
+                if is_endless(request):
+                    watching.append(tasks.create_task(incoming.watch_closing()))
                 await self._exchange(resolved, incoming, reply)
-                watching.cancel()
+                for task in watching:
+                    task.cancel()
         except BaseExceptionGroup as faults:
             raise_cause(faults)
 
@@ -119,7 +124,7 @@ class Forwarding:
             f"{path}?{request.query.decode('ascii')}" if request.query else path,
             headers,
             incoming.chunks() if has_body(request.headers) else None,
-            is_endless=route.kind == "realtime" and request.method == "GET",
+            is_endless=is_endless(request),
         )
 
     async def _answer_sign_in(self, resolved: Resolved, answer: UpstreamAnswer, reply: Reply) -> None:
@@ -135,6 +140,10 @@ class Forwarding:
         headers = [item for item in inbound(answer.headers) if item[0] != b"content-length"]
         headers += [(b"content-length", str(len(swapped)).encode()), (b"cache-control", b"no-store"), ALLOW_ORIGIN]
         await reply.whole(200, headers, swapped)
+
+
+def is_endless(request: Request) -> bool:
+    return request.route.kind == "realtime" and request.method == "GET"
 
 
 async def collected(chunks: AsyncIterator[bytes]) -> bytes:

@@ -14,11 +14,16 @@ class ClientGone(Exception):
     """The client closed the connection; nobody waits for an answer."""
 
 
+class Closing(Exception):
+    """The gateway is about to stop; an answer without an end is to end now."""
+
+
 class Incoming:
     """`watch` must run beside the exchange; where there is a body, something must also read `chunks` to its end."""
 
-    def __init__(self, receive: Receive, *, has_body: bool, max_bytes: int) -> None:
+    def __init__(self, receive: Receive, closing: asyncio.Event, *, has_body: bool, max_bytes: int) -> None:
         self._receive = receive
+        self._closing = closing
         self._max_bytes = max_bytes
         self._is_read = asyncio.Event()
         self._fault: ClientGone | TooLarge | None = None
@@ -47,6 +52,11 @@ class Incoming:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         raise ClientGone
+
+    async def watch_closing(self) -> None:
+        """For answers without an end. Ends only by an error: Closing."""
+        await self._closing.wait()
+        raise Closing
 
     def _failed(self, fault: ClientGone | TooLarge) -> ClientGone | TooLarge:
         self._fault = fault

@@ -40,6 +40,9 @@ class Reply:
         await self.begin(status, headers)
         async for chunk in chunks:
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await self.end()
+
+    async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def refuse(self, error: ServiceError) -> None:

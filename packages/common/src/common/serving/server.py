@@ -1,7 +1,9 @@
 """Runs one service: its public application, and beside it a loopback listener for operators."""
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -11,6 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from common.serving.background import running
 
 DRAIN_SECONDS = 10
+STARTUP_FAILURE = 3
 CLOSE_SECONDS = 2
 """What a WebSocket client has to take what was last written to it, its close frame included."""
 
@@ -61,9 +64,21 @@ async def operations(app: FastAPI, port: int) -> AsyncGenerator[None]:
         yield
 
 
-def serve(app: Any, *, host: str, port: int) -> None:
+class PublicServer(uvicorn.Server):
+    """Tells the application before it waits for open requests: endless ones are to end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, before_drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._before_drain = before_drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._before_drain()
+        await super().shutdown(sockets)
+
+
+def serve(app: Any, *, host: str, port: int, before_drain: Callable[[], None] = lambda: None) -> None:
     """Block until SIGTERM or SIGINT; then stop accepting, finish, and return within the drain time."""
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -77,3 +92,8 @@ def serve(app: Any, *, host: str, port: int) -> None:
         ws_max_size=64 * 1024,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+    server = PublicServer(config, before_drain)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
