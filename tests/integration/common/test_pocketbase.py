@@ -56,10 +56,48 @@ async def test_a_refusal_names_the_field(control: PocketBase, collection: str) -
         await control.create(collection, {})
 
 
-async def test_a_token_that_is_no_longer_accepted_is_replaced(control: PocketBase) -> None:
+@pytest.fixture
+async def lapsed(control: PocketBase) -> PocketBase:
+    """A client whose token PocketBase no longer accepts: it answers it as a guest."""
     await control.collections()
-    control._token = "stale"
-    assert await control.collections()
+    control._token = "lapsed"
+    return control
+
+
+async def test_a_lapsed_token_does_not_make_records_disappear_from_a_listing(
+    lapsed: PocketBase, control: PocketBase
+) -> None:
+    name = f"guarded_{uuid4().hex[:8]}"
+    fields = [{"name": "title", "type": "text"}]
+    await control.request(
+        "POST", "/api/collections", {"name": name, "type": "base", "fields": fields, "listRule": "title = 'nobody'"}
+    )
+    made = await control.create(name, {"title": "a"})
+    for ask in (control.records(name), control.records(name, filter="title = 'a'")):
+        control._token = "lapsed"
+        assert [record["id"] for record in await ask] == [made["id"]]
+    control._token = "lapsed"
+    assert (await control.record(name, made["id"]))["title"] == "a"
+    control._token = "lapsed"
+    await control.update(name, made["id"], {"title": "b"})
+    control._token = "lapsed"
+    await control.delete(name, made["id"])
+    assert not await control.records(name)
+
+
+async def test_a_lapsed_token_is_replaced_before_a_subscription(lapsed: PocketBase, collection: str) -> None:
+    lapsed._token = "lapsed"
+    async with aclosing(lapsed.follow([collection])) as events:
+        assert await next_event(events) == Resubscribed()
+        await lapsed.create(collection, {"title": "a"})
+        assert isinstance(await next_event(events), RecordChange)
+
+
+@pytest.mark.parametrize("id", ['" || id != "', "a b", "", "x" * 300])
+async def test_what_cannot_be_an_id_is_not_found(control: PocketBase, collection: str, id: str) -> None:
+    await control.create(collection, {"title": "a"})
+    with pytest.raises(NotFound):
+        await control.record(collection, id)
 
 
 async def test_a_wrong_password_is_an_error_and_not_a_loop(pocketbase: PocketBaseServer) -> None:
