@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 
 from common.adapters.pocketbase import PocketBase, Record, open_pocketbase
 from tests.eventually import eventually
@@ -107,18 +108,19 @@ def running_stack(*, issuer: str = "", jwks_url: str = "") -> Generator[Stack]:
         whole = running.enter_context(stack(issuer=issuer, jwks_url=jwks_url))
         done = whole.command("bootstrap")
         assert done.returncode == 0, done.stderr
-        hash_quickly(whole.pocketbase)
+        prepare(whole.pocketbase)
         running.enter_context(whole.nats())
         running.enter_context(whole.serving())
         yield whole
 
 
-def hash_quickly(pocketbase: PocketBaseServer) -> None:
-    """Dozens of people sign up in these tests; what a password costs is not their subject."""
+def prepare(pocketbase: PocketBaseServer) -> None:
+    """Batches are on, as on the platform; and passwords cost little, for dozens of people sign up in these tests."""
     with httpx.Client(base_url=pocketbase.url, trust_env=False) as client:
         login = {"identity": pocketbase.email, "password": pocketbase.password}
         answer = client.post("/api/collections/_superusers/auth-with-password", json=login).raise_for_status()
         client.headers["Authorization"] = answer.json()["token"]
+        client.patch("/api/settings", json={"batch": {"enabled": True}}).raise_for_status()
         for collection in ("users", "nats_users"):
             path = f"/api/collections/{collection}"
             fields = client.get(path).raise_for_status().json()["fields"]
@@ -188,6 +190,14 @@ async def tenants_of(stack: Stack) -> AsyncGenerator[Tenants]:
 class Connection:
     client: Client
     errors: list[str] = field(default_factory=list[str])
+
+    async def hears(self, subject: str) -> Subscription:
+        """A subscription the server knows of. nats-py's PING overtakes what is still to be written, so one flush
+        says nothing about the subscription before it; by the second it has gone out."""
+        subscription = await self.client.subscribe(subject)
+        await self.client.flush()
+        await self.client.flush()
+        return subscription
 
     async def is_refused(self, what: str) -> None:
         """Waits for the server's refusal of an operation on `what`."""

@@ -235,7 +235,6 @@ async def test_nobody_gives_itself_a_role(tenants: Tenants, http: httpx.AsyncCli
 
 
 async def test_nobody_gives_itself_a_role_by_way_of_a_batch(tenants: Tenants, http: httpx.AsyncClient) -> None:
-    await tenants.control.request("PATCH", "/api/settings", {"batch": {"enabled": True, "maxRequests": 50}})
     user = await platform_user(tenants, http)
     body = {"password": PASSWORD, "passwordConfirm": PASSWORD}
     own, create = f"/api/collections/users/records/{user.record['id']}", "/api/collections/users/records"

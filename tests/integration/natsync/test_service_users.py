@@ -45,8 +45,7 @@ async def test_the_gateway_hears_the_feed_that_natsync_publishes(natsync: Stack)
         connected_with(natsync.nats_url, creds(natsync, "gateway"), name="gateway") as gateway,
         connected_with(natsync.nats_url, creds(natsync, "natsync"), name="natsync") as feed,
     ):
-        heard = await gateway.client.subscribe(subjects.IMAGES)
-        await gateway.client.flush()
+        heard = await gateway.hears(subjects.IMAGES)
         await feed.client.publish("images.users.create", b"1")
         assert (await heard.next_msg(timeout=2)).data == b"1"
 
@@ -56,10 +55,8 @@ async def test_the_gateway_asks_natsync_and_natsync_may_answer(natsync: Stack) -
         connected_with(natsync.nats_url, creds(natsync, "gateway"), name="gateway") as gateway,
         connected_with(natsync.nats_url, creds(natsync, "natsync"), name="natsync") as asked,
     ):
-        requests = await asked.client.subscribe(subjects.NATSYNC_RPC)
-        await asked.client.flush()
-        reply = await gateway.client.subscribe("_INBOX.gateway.answer")
-        await gateway.client.flush()  # nats-server may drop what a fresh connection publishes in the same breath
+        requests = await asked.hears(subjects.NATSYNC_RPC)
+        reply = await gateway.hears("_INBOX.gateway.answer")
         await gateway.client.publish("natsync.rpc.account.status", b"", reply="_INBOX.gateway.answer")
         await (await requests.next_msg(timeout=2)).respond(b"fine")
         assert (await reply.next_msg(timeout=2)).data == b"fine"

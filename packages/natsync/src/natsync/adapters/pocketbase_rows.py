@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from common.adapters.pocketbase import PocketBase, Record
+import structlog
+
+from common.adapters.pocketbase import PocketBase, Record, record_path
+from common.core.errors import Forbidden
 from natsync.core.ledger import Entries, Entry, to_entries, to_entry, to_row
 from natsync.core.mirrors import Fields
+
+logger = structlog.get_logger(__name__)
 
 FOLLOWED = ("nats_accounts", "nats_roles", "nats_users")
 
@@ -23,6 +28,7 @@ class Listing:
 class PocketBaseRows:
     def __init__(self, pocketbase: PocketBase) -> None:
         self._pocketbase = pocketbase
+        self._in_transaction = True
 
     async def read(self) -> Listing:
         """Raises ServiceError rather than return a listing that may have gaps."""
@@ -45,5 +51,19 @@ class PocketBaseRows:
         await self._pocketbase.delete("natsync_keys", entry.id)
 
     async def show(self, collection: str, id: str, fields: Fields) -> None:
+        """Write fields of a row that people edit too.
+
+        PocketBase's PATCH reads the row and writes the whole of it back: between the two, another's change is lost.
+        As a batch both happen in one transaction. Where batches are switched off the plain PATCH has to do.
+        """
         stamp = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] + "Z"
-        await self._pocketbase.update(collection, id, {**fields, "synced_at": stamp})
+        stamped = {**fields, "synced_at": stamp}
+        if self._in_transaction:
+            change = {"method": "PATCH", "url": record_path(collection, id), "body": stamped}
+            try:
+                await self._pocketbase.request("POST", "/api/batch", {"requests": [change]})
+                return
+            except Forbidden:
+                logger.warning("PocketBase's batch API is switched off: an edit made while natsync writes may be lost")
+                self._in_transaction = False
+        await self._pocketbase.update(collection, id, stamped)
