@@ -207,7 +207,7 @@ def supervise_command() -> None:
     platform = parts.describe(chosen, settings.variables(environment))
     try:
         asyncio.run(supervise(platform.parts, platform.steps, chosen.data))
-    except StepFailed as error:
+    except (StepFailed, OSError) as error:
         status.write(chosen.data, status.read(chosen.data).parts, error=str(error))
         raise typer.Exit(1) from None
 

@@ -4,10 +4,9 @@ steps and parts | what each needs is green | run or spawn | probe until green | 
 """
 
 import asyncio
-import contextlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import structlog
@@ -33,6 +32,7 @@ class Supervisor:
         self._ready = {name: asyncio.Event() for name in names}
         self._status = {part.name: PartStatus(part.name, State.WAITING, None, 0, self._log(part)) for part in parts}
         self._stopping = asyncio.Event()
+        self._failed: BaseException | None = None
 
     def stop(self) -> None:
         self._stopping.set()
@@ -40,7 +40,8 @@ class Supervisor:
     async def run(self) -> None:
         """Start everything and keep it running until `stop`; then stop what depends on others first.
 
-        Raises StepFailed, after stopping what had started, when a step does not succeed.
+        Raises StepFailed, after stopping what had started, when a step does not succeed, and whatever else kept a
+        part from being started.
         """
         self._report()
         tasks = {part.name: asyncio.ensure_future(self._keep(part)) for part in self._parts}
@@ -54,7 +55,8 @@ class Supervisor:
                 task.cancel()
             for wave in stop_waves(self._parts, self._steps):
                 await cancel([tasks[name] for name in wave])
-        await result(steps)
+        if failed := self._failed or first_failure(tasks.values()):
+            raise failed
 
     async def _perform_all(self) -> None:
         try:
@@ -62,8 +64,8 @@ class Supervisor:
                 for step in self._steps:
                     tasks.create_task(self._perform(step))
         except* StepFailed as failures:
+            self._failed = failures.exceptions[0]
             self.stop()
-            raise StepFailed(str(failures.exceptions[0])) from failures
 
     async def _keep_house(self) -> None:
         while True:
@@ -161,6 +163,5 @@ async def cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
         await asyncio.wait(tasks)
 
 
-async def result(task: asyncio.Future[None]) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+def first_failure(tasks: Iterable[asyncio.Future[None]]) -> BaseException | None:
+    return next((error for task in tasks if not task.cancelled() and (error := task.exception())), None)

@@ -106,6 +106,14 @@ async def test_a_failed_step_stops_everything_and_says_why(data: Path) -> None:
     assert (await seen(data))["a"].state is State.STOPPED
 
 
+async def test_a_program_that_cannot_be_started_stops_everything_and_is_named(data: Path) -> None:
+    missing = Part("b", ("/nowhere/to-be-found",), {}, part(data, "b").is_ready, ("a",))
+    async with running([part(data, "a"), missing], [], data) as run:
+        with pytest.raises(FileNotFoundError, match="to-be-found"):
+            await asyncio.wait_for(asyncio.shield(run), 10)
+    assert (await seen(data))["a"].state is State.STOPPED
+
+
 async def test_a_log_is_bounded(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.embedded.process.LOG_BYTES", 3)
     monkeypatch.setattr("infra.embedded.supervisor.HOUSEKEEPING_SECONDS", 0.01)
