@@ -10,31 +10,22 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from common.serving import logs as log_format
-from common.serving.settings import SettingsError
-from infra.embedded import parts, ports, settings, status
-from infra.embedded.accounts import NoAccount
+from infra.embedded import display, keeper, parts, preflight, settings, status
 from infra.embedded.first_run import first_admin_marker
 from infra.embedded.graph import StepFailed
-from infra.embedded.process import end_with_parent
-from infra.embedded.settings import REPOSITORY, PlatformSettings
-from infra.embedded.status import AlreadyRunning, PartStatus, State
+from infra.embedded.settings import PlatformSettings
+from infra.embedded.status import PartStatus, State
 from infra.embedded.supervisor import supervise
 
 START_SECONDS = 60.0
 DOWN_SECONDS = 40.0
-PLAIN_WIDTH = 160
 
 app = typer.Typer(
     help="Pocketwire on this machine.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-
-COLOURS = {State.GREEN: "green", State.STARTING: "yellow", State.WAITING: "dim"}
 
 
 @app.command()
@@ -43,49 +34,26 @@ def up(
 ) -> None:
     """Start the platform. Ctrl-C stops it; a part that dies is started again."""
     started = time.monotonic()
-    chosen = prepared()
-    first = not first_admin_marker(chosen.data).exists()
-    keeper = start_keeper(chosen.data)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     try:
-        if not wait_until_green(chosen, keeper, first=first, started=started):
-            raise typer.Exit(1)
-        if not detach:
-            raise typer.Exit(keeper.wait())
-    except KeyboardInterrupt:
-        console.print("stopping ...")
-        stop_and_wait(keeper)
-
-
-def prepared() -> PlatformSettings:
-    """Everything that can be wrong is found here, before anything is started. Exits with one line otherwise."""
-    environment = dict(os.environ)
-    home = settings.home_folder(environment)
-    try:
-        require_writable(home / ".data")
-        if (holder := status.running_pid(home / ".data")) is not None:
-            fail(f"already running (pid {holder}): `just status` shows it, `just down` stops it")
-        settings.generate_missing(environment)
-        chosen = settings.load(environment)
-        ports.check(ports.wanted(chosen))
-        parts.describe(chosen, settings.variables(environment))
-    except (SettingsError, ports.PortTaken, NoAccount, FileNotFoundError) as error:
+        chosen, held = preflight.prepare(dict(os.environ))
+    except preflight.CannotStart as error:
         fail(str(error))
-    except OSError as error:
-        fail(f"cannot write to {error.filename}: {error.strerror}")
-    (chosen.data / "initialised").touch()
-    return chosen
+    first = not first_admin_marker(chosen.data).exists()
+    running = keeper.start(chosen.data, held)
+    try:
+        wait_until_green(chosen, running, deadline=started + START_SECONDS)
+        typer.echo(display.welcome(chosen, first=first, seconds=time.monotonic() - started))
+        if not detach:
+            raise typer.Exit(running.wait())
+    except KeyboardInterrupt:
+        typer.echo("stopping ...")
+        stop_and_wait(running)
 
 
-def require_writable(data: Path) -> None:
-    """Raises OSError."""
-    for folder in (data, data / "logs", data / "run"):
-        folder.mkdir(parents=True, exist_ok=True)
-    data.chmod(0o711)  # PostgreSQL's account passes through it when the platform runs as root
-    for folder in (data / "logs", data / "run"):
-        folder.chmod(0o700)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+def interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def fail(message: str) -> NoReturn:
@@ -93,112 +61,46 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def start_keeper(data: Path) -> subprocess.Popen[bytes]:
-    """A process that starts the supervisor, and starts it again should it be killed."""
-    (data / "run" / "status.json").unlink(missing_ok=True)
-    with (data / "logs" / "supervisor.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "infra.embedded", "keep"],
-            cwd=REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-
-
-def wait_until_green(chosen: PlatformSettings, keeper: subprocess.Popen[bytes], *, first: bool, started: float) -> bool:
-    """Show the table until every part is green; otherwise stop everything, say why, and answer False."""
-    with Live(console=console, refresh_per_second=8, transient=not console.is_terminal) as live:
-        while time.monotonic() - started < START_SECONDS:
-            now = status.read(chosen.data)
-            if console.is_terminal:
-                live.update(table(now.parts))
-            if now.error or keeper.poll() is not None or status.all_green(now.parts):
-                break
-            time.sleep(0.1)
+def wait_until_green(chosen: PlatformSettings, running: subprocess.Popen[bytes], *, deadline: float) -> None:
+    """Show the table until every part is green; otherwise stop everything and say why."""
+    console = display.console()
     now = status.read(chosen.data)
-    if status.all_green(now.parts) and keeper.poll() is None:
-        welcome(chosen, now.parts, first=first, seconds=time.monotonic() - started)
-        return True
-    stop_and_wait(keeper)
-    waiting = ", ".join(part.name for part in now.parts if part.state is not State.GREEN)
-    fail(now.error or f"not green within {START_SECONDS:g} s: {waiting}; see {chosen.data / 'logs'}")
-    return False
-
-
-def welcome(chosen: PlatformSettings, seen: list[PartStatus], *, first: bool, seconds: float) -> None:
-    if not console.is_terminal:
-        console.print(table(seen))
-    console.print(f"Everything is green after {seconds:.1f} s.\n")
-    console.print(f"  URL    {chosen.public_url}")
-    if not chosen.domain:
-        console.print(f"         https://localhost:{chosen.https_port} (Caddy's own authority)")
-    console.print(f"  Data   {chosen.data}")
-    console.print(f"  Logs   {chosen.data / 'logs'}")
-    if first:
-        console.print(
-            f"  Admin  {chosen.admin_email}  password {chosen.admin_password}  (shown this once; kept in .env)"
-        )
-
-
-def table(seen: list[PartStatus]) -> Table:
-    drawn = Table(box=None, pad_edge=False)
-    for column in ("part", "state", "pid", "restarts", "log"):
-        drawn.add_column(column, no_wrap=True)
-    for part in seen:
-        colour = COLOURS.get(part.state, "red")
-        pid = str(part.pid or "-")
-        drawn.add_row(part.name, f"[{colour}]{part.state}[/]", pid, str(part.restarts), short(part.log))
-    return drawn
-
-
-def short(path: str) -> str:
-    here = Path(path)
-    return str(here.relative_to(REPOSITORY)) if here.is_relative_to(REPOSITORY) else path
-
-
-def stop_and_wait(keeper: subprocess.Popen[bytes]) -> None:
-    if keeper.poll() is None:
-        keeper.terminate()
-    keeper.wait(timeout=DOWN_SECONDS)
-
-
-@app.command()
-def keep() -> None:
-    """Run the supervisor, again and again should it be killed. (`up` starts this.)"""
-    environment = dict(os.environ)
-    data = settings.home_folder(environment) / ".data"
-    try:
-        held = status.lock(data)
-    except AlreadyRunning:
-        raise typer.Exit(1) from None
-    stopping = False
-    child: subprocess.Popen[bytes] | None = None
-
-    def stop(_number: int, _frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-        if child is not None:
-            child.terminate()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    code = 0
-    with held:
-        while not stopping:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "infra.embedded", "supervise"], cwd=REPOSITORY, preexec_fn=end_with_parent
-            )
-            if stopping:
-                child.terminate()
-            code = child.wait()
-            if code >= 0:
+    with Live(console=console, refresh_per_second=8) as live:
+        while running.poll() is None and not now.error and not status.all_green(now.parts):
+            if time.monotonic() > deadline:
                 break
-    raise typer.Exit(max(code, 0))
+            if console.is_terminal:
+                live.update(display.table(now.parts))
+            time.sleep(0.1)
+            now = status.read(chosen.data)
+        live.update(display.table(now.parts))
+    if running.poll() is None and status.all_green(now.parts):
+        return
+    why = now.error or reason(chosen, now.parts, ended=running.poll() is not None)
+    stop_and_wait(running)
+    fail(status.read(chosen.data).error or why)
 
 
-@app.command("supervise")
+def reason(chosen: PlatformSettings, seen: list[PartStatus], *, ended: bool) -> str:
+    if ended:
+        return f"stopped while starting; see {chosen.data / 'logs' / 'supervisor.log'}"
+    missing = ", ".join(part.name for part in seen if part.state is not State.GREEN)
+    return f"not green within {START_SECONDS:g} s: {missing}; see {chosen.data / 'logs'}"
+
+
+def stop_and_wait(running: subprocess.Popen[bytes]) -> None:
+    if running.poll() is None:
+        running.terminate()
+    running.wait(timeout=DOWN_SECONDS)
+
+
+@app.command(hidden=True)
+def keep(lock: int) -> None:
+    """Run the supervisor, again and again should it be killed. (`up` starts this.)"""
+    raise typer.Exit(keeper.Keeper().keep(lock))
+
+
+@app.command("supervise", hidden=True)
 def supervise_command() -> None:
     """Run the parts until told to stop. (`keep` starts this.)"""
     log_format.configure("supervisor")
@@ -215,7 +117,7 @@ def supervise_command() -> None:
 @app.command()
 def down() -> None:
     """Stop the platform and wait until it is gone."""
-    data = settings.home_folder(dict(os.environ)) / ".data"
+    data = data_folder()
     pid = status.running_pid(data)
     if pid is None:
         typer.echo("not running")
@@ -232,12 +134,12 @@ def down() -> None:
 @app.command("status")
 def status_command() -> None:
     """Show every part. Exit code 0 when all are green, 1 when some are not, 3 when nothing runs."""
-    data = settings.home_folder(dict(os.environ)) / ".data"
+    data = data_folder()
     if status.running_pid(data) is None:
         typer.echo("not running")
         raise typer.Exit(3)
     seen = status.read(data).parts
-    console.print(table(seen))
+    display.console().print(display.table(seen))
     raise typer.Exit(0 if status.all_green(seen) else 1)
 
 
@@ -248,7 +150,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many lines of each.")] = 100,
 ) -> None:
     """Print the end of the logs."""
-    folder = settings.home_folder(dict(os.environ)) / ".data" / "logs"
+    folder = data_folder() / "logs"
     files = sorted(folder.glob(f"{part or '*'}.log"))
     if not files:
         known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
@@ -257,5 +159,12 @@ def logs(
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
+def data_folder() -> Path:
+    return settings.home_folder(dict(os.environ)) / ".data"
+
+
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -10,7 +10,7 @@ import asyncpg
 
 from common.adapters.pocketbase import PocketBase, open_pocketbase
 from common.core.errors import InvalidRequest, ServiceError, UpstreamUnavailable
-from infra.embedded import binaries, postgres
+from infra.embedded import binaries, postgres, process
 from infra.embedded.graph import StepFailed
 from infra.embedded.settings import PlatformSettings
 
@@ -26,20 +26,12 @@ POCKETBASE_SETTINGS: dict[str, dict[str, Any]] = {
 
 async def run_command(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
     """Run a program to its end, its output in `log`. Raises StepFailed with its last line."""
-    child = await asyncio.create_subprocess_exec(
-        *command, env=dict(environment), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
     try:
-        async with asyncio.timeout(STEP_SECONDS):
-            output, _ = await child.communicate()
+        code = await process.run(command, environment, log, STEP_SECONDS)
     except TimeoutError:
-        child.kill()
         raise StepFailed(f"{name} did not finish within {STEP_SECONDS:g} s; see {log}") from None
-    with log.open("ab") as file:
-        file.write(output)
-    if child.returncode != 0:
-        lines = output.decode(errors="replace").strip().splitlines() or ["no output"]
-        raise StepFailed(f"{name} failed: {lines[-1]}")
+    if code != 0:
+        raise StepFailed(f"{name} failed: {process.last_line(log)}")
 
 
 async def initialise_postgres(settings: PlatformSettings, directory: Path) -> None:
@@ -56,17 +48,9 @@ async def create_superuser(settings: PlatformSettings, data: Path, environment: 
     """Before the first start, so that PocketBase never prints its installation link."""
     if (data / "data.db").exists():
         return
-    command = [str(binaries.pocketbase()), f"--dir={data}", "superuser", "upsert"]
-    child = await asyncio.create_subprocess_exec(
-        *command,
-        "--",
-        settings.superuser_email,
-        settings.superuser_password,
-        env=dict(environment),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    if await child.wait() != 0:
+    login = ["--", settings.superuser_email, settings.superuser_password]
+    command = [str(binaries.pocketbase()), f"--dir={data}", "superuser", "upsert", *login]
+    if await process.run(command, environment, Path(os.devnull), STEP_SECONDS) != 0:
         raise StepFailed("PocketBase did not accept POCKETBASE_SUPERUSER_EMAIL and POCKETBASE_SUPERUSER_PASSWORD")
 
 
@@ -147,8 +131,8 @@ async def configure_valkey(settings: PlatformSettings, file: Path) -> None:
         [
             "bind 127.0.0.1",
             f"port {settings.valkey_port}",
-            f"requirepass {settings.valkey_password}",
-            f"dir {file.parent}",
+            f"requirepass {quoted(settings.valkey_password)}",
+            f"dir {quoted(str(file.parent))}",
             "appendonly yes",
             "appendfsync everysec",
             "maxmemory 256mb",
@@ -160,3 +144,8 @@ async def configure_valkey(settings: PlatformSettings, file: Path) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as output:
         output.write(text)
+
+
+def quoted(value: str) -> str:
+    """As Valkey's configuration reads it, whatever the value holds."""
+    return '"' + "".join(f"\\x{byte:02x}" for byte in value.encode()) + '"'

@@ -14,7 +14,11 @@ Probe: TypeAlias = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A process that is kept running."""
+    """A process that is kept running.
+
+    `refuses_with` is the exit code by which it says that its settings are not acceptable: starting it again would
+    not help, so the platform stops and passes on its last words.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -22,6 +26,7 @@ class Part:
     is_ready: Probe
     needs: tuple[str, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
+    refuses_with: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from common.serving.settings import variable_name
 from infra.embedded import binaries, caddy, first_run, postgres, probes
 from infra.embedded.graph import Part, Step
 from infra.embedded.settings import PlatformSettings
+
+SETTINGS_REFUSED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +46,17 @@ def describe(settings: PlatformSettings, given: Mapping[str, str]) -> Platform:
 
 
 def addresses(settings: PlatformSettings) -> Addresses:
-    local_server = f"postgresql://postgres:{settings.postgres_password}@127.0.0.1:{settings.postgres_port}/postgres"
-    role = first_run.CHATHUB_ROLE
-    local_database = (
-        f"postgresql://{role}:{settings.chathub_database_password}@127.0.0.1:{settings.postgres_port}/{role}"
-    )
+    def postgres(role: str, password: str) -> str:
+        return f"postgresql://{role}:{quote(password, safe='')}@127.0.0.1:{settings.postgres_port}/{role}"
+
+    valkey = f"redis://:{quote(settings.valkey_password, safe='')}@127.0.0.1:{settings.valkey_port}/0"
+    chathub = postgres(first_run.CHATHUB_ROLE, settings.chathub_database_password)
     return Addresses(
         pocketbase=settings.pocketbase_url or f"http://127.0.0.1:{settings.pocketbase_port}",
         nats=settings.nats_url or f"nats://127.0.0.1:{settings.nats_port}",
-        valkey=settings.valkey_url or f"redis://:{settings.valkey_password}@127.0.0.1:{settings.valkey_port}/0",
-        database=settings.database_url or local_database,
-        database_server=local_server,
+        valkey=settings.valkey_url or valkey,
+        database=settings.database_url or chathub,
+        database_server=postgres("postgres", settings.postgres_password),
     )
 
 
@@ -152,7 +155,8 @@ class Builder:
 
     def service(self, name: str, environment: Mapping[str, str], operations: int, needs: tuple[str, ...]) -> Part:
         ready = probes.http_ok(f"http://127.0.0.1:{operations}/readyz")
-        return Part(name, tuple(self.python(name, "serve")), environment, ready, needs=needs)
+        command = tuple(self.python(name, "serve"))
+        return Part(name, command, environment, ready, needs=needs, refuses_with=SETTINGS_REFUSED)
 
     def natsync_environment(self) -> dict[str, str]:
         settings = self.settings

@@ -1,7 +1,5 @@
 """Asks the parts whether they are ready; anything but a clear yes is a no."""
 
-from urllib.parse import urlsplit
-
 import asyncpg
 import httpx
 from redis.asyncio import Redis
@@ -25,10 +23,8 @@ def http_ok(url: str, *, any_status: bool = False) -> Probe:
 
 
 def valkey_answers(url: str) -> Probe:
-    parts = urlsplit(url)
-
     async def ask() -> bool:
-        client = Redis(host=parts.hostname or "127.0.0.1", port=parts.port or 6379, password=parts.password)
+        client = Redis.from_url(url, socket_timeout=PATIENCE_SECONDS, socket_connect_timeout=PATIENCE_SECONDS)
         try:
             return bool(await client.ping())  # pyright: ignore[reportGeneralTypeIssues, reportUnknownMemberType]
         except (RedisError, OSError):

@@ -2,19 +2,24 @@
 
 import asyncio
 import ctypes
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 LOG_BYTES = 20 * 1024 * 1024
+TAIL_BYTES = 8192
 
 _libc = ctypes.CDLL(None)
 
 
 def end_with_parent() -> None:
-    """Runs in the child before it becomes the program: a killed supervisor leaves nothing running."""
+    """Runs in the child before it becomes the program: a killed supervisor leaves nothing running, and what the
+    child writes is its user's alone.
+    """
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.umask(0o077)
 
 
 async def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> asyncio.subprocess.Process:
@@ -28,6 +33,26 @@ async def spawn(command: Sequence[str], environment: Mapping[str, str], log: Pat
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
+
+
+async def run(command: Sequence[str], environment: Mapping[str, str], log: Path, seconds: float) -> int:
+    """Run a program to its end; its exit code. Cancelled or late (TimeoutError), it is killed first."""
+    child = await spawn(command, environment, log)
+    try:
+        async with asyncio.timeout(seconds):
+            return await child.wait()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+def last_line(log: Path) -> str:
+    """Of what a program said before it ended."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
 
 
 async def stop(process: asyncio.subprocess.Process, stop_signal: signal.Signals, patience_seconds: float) -> None:

@@ -6,7 +6,7 @@ import secrets
 import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError
@@ -15,6 +15,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from common.serving.settings import SettingsError, unknown_variables, variable_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class PlatformSettings(BaseSettings):
@@ -30,46 +33,46 @@ class PlatformSettings(BaseSettings):
     domain: str | None = Field(default=None, validation_alias="DOMAIN")
     """Public name. With it Caddy serves 80 and 443 with automatic HTTPS."""
 
-    http_port: int = 8080
+    http_port: Port = 8080
     """Caddy's plain HTTP."""
 
-    https_port: int = 8443
+    https_port: Port = 8443
     """Caddy's HTTPS with its internal CA."""
 
-    pocketbase_port: int = 8090
+    pocketbase_port: Port = 8090
     """PocketBase, its dashboard included."""
 
-    postgres_port: int = 5433
+    postgres_port: Port = 5433
     """PostgreSQL."""
 
-    valkey_port: int = 6380
+    valkey_port: Port = 6380
     """Valkey."""
 
-    nats_port: int = 4222
+    nats_port: Port = 4222
     """NATS clients."""
 
-    nats_websocket_port: int = 9222
+    nats_websocket_port: Port = 9222
     """NATS over WebSocket; Caddy forwards `/nats/ws` to it."""
 
-    nats_monitor_port: int = 8222
+    nats_monitor_port: Port = 8222
     """nats-server's monitoring page."""
 
-    gateway_port: int = 8101
+    gateway_port: Port = 8101
     """The gateway's public application."""
 
-    natsync_port: int = 8102
+    natsync_port: Port = 8102
     """natsync's HTTP API."""
 
-    chathub_port: int = 8103
+    chathub_port: Port = 8103
     """chathub's public application."""
 
-    gateway_operations_port: int = 8111
+    gateway_operations_port: Port = 8111
     """The gateway's health and metrics."""
 
-    natsync_operations_port: int = 8112
+    natsync_operations_port: Port = 8112
     """natsync's health and metrics."""
 
-    chathub_operations_port: int = 8113
+    chathub_operations_port: Port = 8113
     """chathub's health and metrics."""
 
     pocketbase_url: str | None = Field(default=None, validation_alias="POCKETBASE_URL")

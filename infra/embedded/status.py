@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -71,10 +72,12 @@ def running_pid(data: Path) -> int | None:
 
 
 def write(data: Path, parts: Iterable[PartStatus], error: str | None = None) -> None:
+    """A folder that was deleted meanwhile is not made anew."""
     target = data / "run" / "status.json"
     draft = target.with_suffix(".new")
-    draft.write_bytes(msgspec.json.encode(Status(list(parts), error)))
-    draft.replace(target)
+    with suppress(FileNotFoundError):
+        draft.write_bytes(msgspec.json.encode(Status(list(parts), error)))
+        draft.replace(target)
 
 
 def read(data: Path) -> Status:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -20,7 +21,7 @@ logger = structlog.get_logger(__name__)
 PROBE_WHILE_STARTING_SECONDS = 0.1
 PROBE_WHILE_GREEN_SECONDS = 1.0
 STOP_PATIENCE_SECONDS = 15.0
-HOUSEKEEPING_SECONDS = 10.0
+HOUSEKEEPING_SECONDS = 1.0
 
 
 class Supervisor:
@@ -51,8 +52,7 @@ class Supervisor:
         try:
             await asyncio.wait([stopping, *tasks.values()], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (steps, stopping, house):
-                task.cancel()
+            await cancel([steps, stopping, house])
             for wave in stop_waves(self._parts, self._steps):
                 await cancel([tasks[name] for name in wave])
         if failed := self._failed or first_failure(tasks.values()):
@@ -68,10 +68,13 @@ class Supervisor:
             self.stop()
 
     async def _keep_house(self) -> None:
-        while True:
+        """Bound the logs; and when the data is deleted beneath us, stop: nothing could be found or stopped later."""
+        while (self._data / "run").exists():
             for part in self._parts:
                 process.bound(Path(self._log(part)))
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        logger.error("the data folder is gone: stopping")
+        self.stop()
 
     async def _perform(self, step: Step) -> None:
         await self._needs(step.needs)
@@ -90,14 +93,16 @@ class Supervisor:
         await self._needs(part.needs)
         deaths = Deaths()
         while True:
-            lived = await self._live_once(part)
+            lived, code = await self._live_once(part)
+            if code is not None and code == part.refuses_with:
+                raise StepFailed(f"{part.name}: {process.last_line(Path(self._log(part)))}")
             delay = deaths.next_delay(lived)
             logger.warning("part ended", part=part.name, lived_seconds=round(lived, 1), restart_in_seconds=delay)
             self._now(part, State.RESTARTING, restarts=self._status[part.name].restarts + 1)
             await asyncio.sleep(delay)
 
-    async def _live_once(self, part: Part) -> float:
-        """From spawn to death; seconds lived. On cancellation the process is stopped first."""
+    async def _live_once(self, part: Part) -> tuple[float, int | None]:
+        """From spawn to death; seconds lived and exit code. On cancellation the process is stopped first."""
         started = time.monotonic()
         child = await process.spawn(part.command, part.environment, Path(self._log(part)))
         self._now(part, State.STARTING, pid=child.pid)
@@ -109,7 +114,7 @@ class Supervisor:
             self._ready[part.name].clear()
             await asyncio.shield(process.stop(child, part.stop_signal, STOP_PATIENCE_SECONDS))
             self._now(part, State.STOPPED)
-        return time.monotonic() - started
+        return time.monotonic() - started, child.returncode
 
     async def _watch(self, part: Part) -> None:
         while True:
@@ -156,7 +161,7 @@ async def supervise(parts: Sequence[Part], steps: Sequence[Step], data: Path) ->
     await supervisor.run()
 
 
-async def cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
+async def cancel(tasks: Sequence[asyncio.Future[Any]]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:

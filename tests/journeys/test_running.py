@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -12,8 +14,9 @@ import pytest
 from infra.embedded.status import State
 from tests.eventually import eventually
 from tests.journeys.journey import walk
-from tests.servers.platform import Home, RunningPlatform
+from tests.servers.platform import REPOSITORY, Home, RunningPlatform
 
+UP = [sys.executable, "-m", "infra.embedded", "up"]
 PARTS = ["postgres", "valkey", "pocketbase", "nats", "natsync", "gateway", "chathub", "caddy"]
 
 
@@ -128,6 +131,73 @@ def test_an_unwritable_data_folder_is_named(home: Home) -> None:
     assert str(home.data) in answer.stderr
     assert answer.stderr.count("\n") == 1
     home.data.unlink()
+
+
+def test_a_port_that_is_no_port_is_named(home: Home) -> None:
+    refused(home, because="POCKETWIRE_HTTP_PORT", POCKETWIRE_HTTP_PORT="70000")
+
+
+async def test_a_service_that_refuses_its_settings_stops_the_start_with_its_own_words(home: Home) -> None:
+    answer = await home.run("up", "--detach", GATEWAY_MAX_BODY_BYTES="much")
+    assert answer.returncode == 1
+    assert "GATEWAY_MAX_BODY_BYTES" in answer.stderr
+    assert not home.is_running()
+
+
+async def test_secrets_of_the_users_own_may_hold_any_character(home: Home) -> None:
+    odd = "a b\"c/d@e:f%41#g'h\\i"
+    names = ("VALKEY_PASSWORD", "POSTGRES_PASSWORD", "CHATHUB_DATABASE_PASSWORD", "POCKETBASE_SUPERUSER_PASSWORD")
+    answer = await home.run("up", "--detach", **dict.fromkeys(names, odd))
+    assert answer.returncode == 0, answer.stderr
+    assert not [log for log in (home.data / "logs").iterdir() if odd in log.read_text(errors="replace")]
+
+
+async def test_of_two_starts_at_once_one_wins_and_the_other_says_so(home: Home) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        starts = [tasks.create_task(home.run("up", "--detach")) for _ in range(2)]
+    answers = [start.result() for start in starts]
+    assert sorted(answer.returncode for answer in answers) == [0, 1]
+    assert "already running" in next(answer.stderr for answer in answers if answer.returncode)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["supervisor", "natsync"])
+async def test_a_start_that_is_interrupted_leaves_nothing(home: Home, number: signal.Signals, moment: str) -> None:
+    quiet = asyncio.subprocess.DEVNULL
+    up = await asyncio.create_subprocess_exec(*UP, cwd=REPOSITORY, env=home.environment, stdout=quiet, stderr=quiet)
+
+    async def is_under_way() -> bool:
+        return (home.data / "logs" / f"{moment}.log").exists()
+
+    await eventually(is_under_way)
+    up.send_signal(number)
+    assert await asyncio.wait_for(up.wait(), 30) == 0
+    assert not home.is_running()
+    assert not processes_of(home)
+
+
+async def test_deleting_the_data_stops_the_platform(home: Home) -> None:
+    assert (await home.run("up", "--detach")).returncode == 0
+    assert processes_of(home)
+    shutil.rmtree(home.data)
+
+    async def is_gone() -> bool:
+        return not processes_of(home)
+
+    await eventually(is_gone, seconds=30)
+
+
+def processes_of(home: Home) -> list[int]:
+    """Everything that was started with this home, whoever its parent is by now."""
+    found: list[int] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment, command = (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if str(home.folder).encode() in environment + command and int(process.name) != os.getpid():
+            found.append(int(process.name))
+    return found
 
 
 async def test_a_wrong_superuser_password_stops_the_start_with_one_line(home: Home) -> None:

@@ -85,6 +85,6 @@ def check_origin(origin: str | None, host: str | None, allowed: frozenset[str]) 
     """
     if origin is None or "*" in allowed or origin in allowed:
         return
-    if host and origin.partition("://")[2] == host:
+    if host and origin in (f"http://{host}", f"https://{host}"):
         return
     raise Forbidden("Pages of this origin may not connect.")

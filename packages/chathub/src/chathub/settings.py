@@ -6,6 +6,8 @@ from typing import Annotated
 from pydantic import Field, NonNegativeFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from common.serving.settings import LogLevel, Port
+
 Listed = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -28,10 +30,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address to listen on; Caddy is expected in front."""
 
-    port: int = 8103
+    port: Port = 8103
     """Port of the public application."""
 
-    operations_port: int = 8113
+    operations_port: Port = 8113
     """Loopback port of /livez, /readyz and /metrics; 0 for none."""
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
@@ -79,7 +81,7 @@ class Settings(BaseSettings):
     log_bytes: PositiveInt = 1024 * 1024 * 1024
     """Size at which the chat log in JetStream forgets its oldest messages."""
 
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     """Least severe level that is logged."""
 
     @field_validator("client_ids", "origins", mode="before")

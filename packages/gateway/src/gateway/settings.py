@@ -6,12 +6,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from common.serving.settings import LogLevel, Port
 from gateway.core.client_address import TrustedProxies
 from gateway.core.session_token import OWN_AUDIENCE
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-
-Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 def to_key(value: SecretStr) -> bytes:
@@ -63,7 +62,7 @@ class Settings(BaseSettings):
     operations_port: Port = 8111
     """Port of /livez, /readyz and /metrics on loopback; 0 opens none."""
 
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     """Least severe log lines that are written."""
 
     pocketbase_url: Url = Field("http://127.0.0.1:8090", validation_alias="POCKETBASE_URL")

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-Port = Annotated[int, Field(ge=0, le=65535)]
+from common.serving.settings import LogLevel, Port
 
 
 def to_key(value: SecretStr) -> bytes:
@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     wait_seconds: PositiveFloat = 30
     """How long `bootstrap` waits for PocketBase."""
 
-    log_level: str = "INFO"
+    log_level: LogLevel = "INFO"
     """Least level that is logged."""
 
     @property

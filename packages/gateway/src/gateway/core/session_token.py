@@ -2,6 +2,7 @@
 
 import binascii
 import json
+import unicodedata
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ OWN_AUDIENCE = "gateway"
 
 _NAME_FIELDS = ("username", "name", "nats_username")
 _MAX_NAME_LENGTH = 256
+_RESERVED_NAMES = ("server", "system")  # chat speaks under these itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,18 @@ def username_of(record: Mapping[str, Any]) -> str | None:
     """Never the e-mail address: whoever reads the token or a chat line would learn it."""
     email = str(record.get("email", "")).casefold()
     texts = (record.get(field) for field in _NAME_FIELDS)
-    names = (text.strip() for text in texts if isinstance(text, str))
-    return next((name[:_MAX_NAME_LENGTH] for name in names if name and name.casefold() != email), None)
+    names = (readable(text) for text in texts if isinstance(text, str))
+    return next((name for name in names if name and name.casefold() not in (email, *_RESERVED_NAMES)), None)
+
+
+def readable(text: str) -> str:
+    """Without what would make a name look like another: control and format characters, runs of space."""
+    visible = "".join(" " if character.isspace() else character for character in text if is_visible(character))
+    return " ".join(visible.split())[:_MAX_NAME_LENGTH].strip()
+
+
+def is_visible(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character)[0] != "C"
 
 
 def roles_of(record: Mapping[str, Any], field: str) -> list[str]:

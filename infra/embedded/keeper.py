@@ -1,0 +1,58 @@
+"""The process that starts the supervisor, and starts it again should it be killed. It holds the home's lock."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+from infra.embedded.process import end_with_parent
+from infra.embedded.settings import REPOSITORY
+
+MODULE = [sys.executable, "-m", "infra.embedded"]
+
+
+def start(data: Path, held: IO[str]) -> subprocess.Popen[bytes]:
+    """Start a keeper that takes over the lock; the caller's hold on it ends here."""
+    with held, (data / "logs" / "supervisor.log").open("ab") as log:
+        return subprocess.Popen(
+            [*MODULE, "keep", str(held.fileno())],
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(held.fileno(),),
+        )
+
+
+class Keeper:
+    def __init__(self) -> None:
+        self._stopping = False
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def keep(self, lock: int) -> int:
+        """Run until the supervisor ends by itself or is told to; its exit code. `lock` is the lock's descriptor."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        os.set_inheritable(lock, False)
+        os.ftruncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
+        code = 0
+        while not self._stopping:
+            code = self._supervise()
+            if code >= 0:  # otherwise a signal ended it
+                break
+        return max(code, 0)
+
+    def _supervise(self) -> int:
+        self._child = subprocess.Popen([*MODULE, "supervise"], cwd=REPOSITORY, preexec_fn=end_with_parent)
+        if self._stopping:
+            self._child.terminate()
+        return self._child.wait()
+
+    def _stop(self, _number: int, _frame: object) -> None:
+        self._stopping = True
+        if self._child is not None:
+            self._child.terminate()
