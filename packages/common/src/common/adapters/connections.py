@@ -94,6 +94,7 @@ async def keep_connecting(client: Client, url: str, name: str, creds: Path | Non
                 ping_interval=10,
                 max_outstanding_pings=2,
                 allow_reconnect=True,
+                drain_timeout=3,
                 pending_size=NATS_PENDING_BYTES,
                 error_cb=report,
                 disconnected_cb=lost,
