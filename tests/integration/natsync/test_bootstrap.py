@@ -5,12 +5,12 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from common.serving.settings import key_bytes
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_rows import PocketBaseRows
 from natsync.core import claims
 from natsync.core.claims import Permissions
 from natsync.core.creds_file import render
-from natsync.settings import to_key
 from tests.eventually import eventually
 from tests.servers.natsync import Stack, Tenants, connected_with
 
@@ -96,7 +96,7 @@ def test_an_absent_pocketbase_is_waited_for_and_then_said(natsync: Stack) -> Non
 
 async def test_a_service_whose_token_allows_more_than_it_should_is_cut_back(natsync: Stack, tenants: Tenants) -> None:
     """As after an upgrade that takes subjects away: the old token stops working and a later one is written."""
-    rows, keyring = PocketBaseRows(tenants.control), Keyring(to_key(SecretStr("k" * 43)))
+    rows, keyring = PocketBaseRows(tenants.control), Keyring(key_bytes(SecretStr("k" * 43)))
     entries = await rows.entries()
     chathub, platform = entries.by_place["service", "chathub"], entries.by_place["account", "PLATFORM"]
     everything = Permissions((">",), (">",))

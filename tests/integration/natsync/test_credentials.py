@@ -267,21 +267,6 @@ async def test_what_natsync_writes_undoes_no_one_elses_edit(tenants: Tenants) ->
         writing = False
 
 
-async def test_nothing_is_written_while_nothing_changes(natsync: Stack, tenants: Tenants) -> None:
-    await tenants.someone()
-    collections = ("nats_accounts", "nats_roles", "nats_users", "natsync_keys", "nats_system_operator")
-
-    async def stamps() -> list[str]:
-        return [row["id"] + row["updated"] for name in collections for row in await tenants.control.records(name)]
-
-    async def unchanged_for_three_sweeps() -> bool:
-        before = await stamps()
-        await asyncio.sleep(1.6)
-        return before == await stamps()
-
-    await eventually(unchanged_for_three_sweeps)
-
-
 async def test_a_stale_token_on_the_servers_is_replaced_within_a_sweep(natsync: Stack, tenants: Tenants) -> None:
     """As after a restored backup: the servers take an older token for good, and would let a deleted user in."""
     account, role, user, creds = await tenants.someone()

@@ -57,3 +57,23 @@ async def test_it_is_ready_once_a_pass_went_through(natsync: Stack) -> None:
 async def test_nothing_else_is_served(natsync: Stack, path: str) -> None:
     async with httpx.AsyncClient(base_url=natsync.url, trust_env=False) as client:
         assert (await client.get(path)).status_code == 404
+
+
+async def test_nothing_is_written_while_nothing_changes(
+    natsync: Stack, tenants: Tenants, platform_issuer: Issuer
+) -> None:
+    await tenants.someone()
+    collections = ("nats_accounts", "nats_roles", "nats_users", "natsync_keys", "nats_system_operator")
+
+    async def stamps() -> list[str]:
+        return [row["id"] + row["updated"] for name in collections for row in await tenants.control.records(name)]
+
+    async def passes() -> int:
+        return (await ask(natsync, token(platform_issuer))).json()["last_pass"]["passes"]
+
+    async def unchanged_over_three_passes() -> bool:
+        before, counted = await stamps(), await passes()
+        await eventually(passes, lambda now: now >= counted + 3)
+        return before == await stamps()
+
+    await eventually(unchanged_over_three_passes, seconds=20)

@@ -1,14 +1,11 @@
 """All that chathub can be told from outside."""
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, NonNegativeFloat, PositiveInt, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.serving.settings import LogLevel, Port
-
-Listed = Annotated[tuple[str, ...], NoDecode]
+from common.serving.settings import LogLevel, Names, Port, Url
 
 
 class DatabaseSettings(BaseSettings):
@@ -54,13 +51,13 @@ class Settings(BaseSettings):
     audience: str = "chathub"
     """What a token's `aud` must contain."""
 
-    client_ids: Listed = ("ChatClient", "WebClient")
+    client_ids: Names = ("ChatClient", "WebClient")
     """Values of `azp` that are accepted."""
 
-    origins: Listed = ()
+    origins: Names = ()
     """Browser origins allowed beside the domain's own, for sockets and for CORS, as https://host; `*` allows any."""
 
-    public_url: str = "http://localhost:8080"
+    public_url: Url = "http://localhost:8080"
     """Where clients reach the platform; what /discovery tells them is built from it."""
 
     server_name: str = "Pocketwire"
@@ -83,15 +80,3 @@ class Settings(BaseSettings):
 
     log_level: LogLevel = "INFO"
     """Least severe level that is logged."""
-
-    @field_validator("client_ids", "origins", mode="before")
-    @classmethod
-    def separated_by_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def without_closing_slash(cls, value: str) -> str:
-        return value.rstrip("/")

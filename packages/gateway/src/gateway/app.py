@@ -19,6 +19,7 @@ from common.adapters.pocketbase import PocketBase, open_pocketbase
 from common.core.tokens import SigningKey, TrustedIssuer
 from common.serving.health import Probe, operations_app
 from common.serving.server import operations
+from common.serving.settings import key_bytes
 from gateway.adapters.health_parts import part_probes
 from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords, superuser_answers
 from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_http
@@ -31,7 +32,7 @@ from gateway.forward import Forwarding
 from gateway.identify import Callers
 from gateway.report_health import HealthReport
 from gateway.routes import Gateway, install_refusals, router
-from gateway.settings import Settings, to_key
+from gateway.settings import Settings
 from gateway.sign_in import SignIns
 
 
@@ -55,7 +56,7 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
     ):
         own = own_probes(control, valkey)
         health = HealthReport(own | part_probes(parts, settings.health_parts))
-        key = SigningKey(to_key(settings.signing_key))
+        key = SigningKey(key_bytes(settings.signing_key))
         async with operations(operations_app(own), settings.operations_port):
             yield State(
                 gateway=Gateway(settings.issuer, key.public_jwk, health),
@@ -76,7 +77,7 @@ def own_probes(control: PocketBase, valkey: Redis) -> dict[str, Probe]:
 def build_forwarding(
     settings: Settings, key: SigningKey, control: PocketBase, valkey: Redis, upstream: PocketBaseHttp
 ) -> Forwarding:
-    sessions = ValkeySessions(valkey, SessionSeal(to_key(settings.session_key)))
+    sessions = ValkeySessions(valkey, SessionSeal(key_bytes(settings.session_key)))
     terms = Terms(settings.issuer, settings.audiences, settings.roles_field, frozenset(settings.roles_collections))
     sign_ins = SignIns(
         PocketBaseRecords(control),

@@ -1,51 +1,21 @@
 """All that the gateway can be told from outside; built once, in __main__."""
 
-import base64
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.serving.settings import LogLevel, Port
+from common.serving.settings import Key, LogLevel, Names, Port, Url, key_bytes
 from gateway.core.client_address import TrustedProxies
 from gateway.core.session_token import OWN_AUDIENCE
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
-def to_key(value: SecretStr) -> bytes:
-    """Raises ValueError unless the text is base64url of 32 bytes."""
-    text = value.get_secret_value()
-    try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise ValueError("must be base64url of 32 bytes")
-    return key
-
-
-def secret_key(value: SecretStr) -> SecretStr:
-    to_key(value)
-    return value
-
-
 def signing_key(value: SecretStr) -> SecretStr:
-    if not 0 < int.from_bytes(to_key(value), "big") < P256_ORDER:
+    if not 0 < int.from_bytes(key_bytes(value), "big") < P256_ORDER:
         raise ValueError("must be base64url of a P-256 private value")
     return value
-
-
-def comma_separated(value: Any) -> Any:
-    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
-
-
-def without_slash(value: str) -> str:
-    return value.rstrip("/")
-
-
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s]"), AfterValidator(without_slash)]
 
 
 class Settings(BaseSettings):
@@ -77,7 +47,7 @@ class Settings(BaseSettings):
     signing_key: Annotated[SecretStr, AfterValidator(signing_key)]
     """Signs session tokens: base64url of a P-256 private value of 32 bytes."""
 
-    session_key: Annotated[SecretStr, AfterValidator(secret_key)]
+    session_key: Key
     """Seals PocketBase's tokens in Valkey: base64url of 32 bytes. Another key ends every session."""
 
     pocketbase_email: str

@@ -1,30 +1,11 @@
 """All that natsync can be told from outside; built once, in __main__."""
 
-import base64
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveFloat, SecretStr
+from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.serving.settings import LogLevel, Port
-
-
-def to_key(value: SecretStr) -> bytes:
-    """Raises ValueError unless the text is base64url of 32 bytes."""
-    text = value.get_secret_value()
-    try:
-        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise ValueError("must be base64url of 32 bytes")
-    return key
-
-
-def checked(value: SecretStr) -> SecretStr:
-    to_key(value)
-    return value
+from common.serving.settings import Key, LogLevel, Port, key_bytes
 
 
 class Settings(BaseSettings):
@@ -51,7 +32,7 @@ class Settings(BaseSettings):
     pocketbase_password: SecretStr
     """Its password."""
 
-    encryption_key: Annotated[SecretStr, AfterValidator(checked)]
+    encryption_key: Key
     """Seals key material in PocketBase: base64url of 32 bytes. Without it no stored key can be used."""
 
     directory: Path
@@ -95,7 +76,7 @@ class Settings(BaseSettings):
 
     @property
     def key(self) -> bytes:
-        return to_key(self.encryption_key)
+        return key_bytes(self.encryption_key)
 
     @property
     def store(self) -> Path:

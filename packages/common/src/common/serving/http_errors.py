@@ -1,29 +1,11 @@
-"""The one table from our errors to HTTP statuses."""
+"""How a routed application answers a failure."""
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from common.core.errors import (
-    Conflict,
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    RateLimited,
-    ServiceError,
-    Unauthenticated,
-    UpstreamUnavailable,
-)
-
-STATUS: dict[type[ServiceError], int] = {
-    InvalidRequest: 400,
-    Unauthenticated: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    RateLimited: 429,
-    UpstreamUnavailable: 503,
-}
+from common.core.errors import RateLimited, ServiceError
+from common.core.statuses import STATUS, status_of
 
 
 def install_error_handler(app: FastAPI) -> None:
@@ -45,8 +27,3 @@ async def from_framework(_request: Request, error: Exception) -> JSONResponse:
     codes = {status: kind.code for kind, status in STATUS.items()}
     body = {"code": codes.get(error.status_code, "invalid_request"), "message": error.detail}
     return JSONResponse(body, error.status_code, error.headers)
-
-
-def status_of(error: ServiceError) -> int:
-    """Nearest listed ancestor, so a new subclass needs no new row."""
-    return next((STATUS[cls] for cls in type(error).__mro__ if cls in STATUS), 500)

@@ -1,18 +1,53 @@
 """Settings a service is started with: read once, frozen, and strict about names."""
 
+import base64
 import os
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, NoDecode
 
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
 
 Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def key_bytes(value: SecretStr) -> bytes:
+    """Raises ValueError unless the text is base64url of 32 bytes."""
+    text = value.get_secret_value()
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must be base64url of 32 bytes")
+    return key
+
+
+def checked_key(value: SecretStr) -> SecretStr:
+    key_bytes(value)
+    return value
+
+
+def comma_separated(value: object) -> object:
+    return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
+
+
+def without_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
+Key: TypeAlias = Annotated[SecretStr, AfterValidator(checked_key)]
+"""32 bytes as base64url; `key_bytes` reads it."""
+
+Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
+"""Comma-separated in the environment."""
+
+Url: TypeAlias = Annotated[str, Field(pattern=r"^https?://[^/\s]"), AfterValidator(without_slash)]
 
 
 class SettingsError(Exception):

@@ -4,35 +4,16 @@ from typing import Any
 
 import orjson
 
-from common.core.errors import (
-    Conflict,
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    RateLimited,
-    ServiceError,
-    Unauthenticated,
-    UpstreamUnavailable,
-)
+from common.core import statuses
+from common.core.errors import RateLimited, ServiceError, UpstreamUnavailable
 from gateway.core.refusals import TooLarge, UnreadableAnswer
 
-STATUS: dict[type[ServiceError], int] = {
-    InvalidRequest: 400,
-    Unauthenticated: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    Conflict: 409,
-    TooLarge: 413,
-    RateLimited: 429,
-    UnreadableAnswer: 502,
-    UpstreamUnavailable: 503,
-}
+STATUS = {**statuses.STATUS, TooLarge: 413, UnreadableAnswer: 502}
 RETRY_SECONDS = 1
 
 
 def status_of(error: ServiceError) -> int:
-    """Nearest listed ancestor, so a new subclass needs no new row."""
-    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+    return statuses.status_of(error, STATUS)
 
 
 def shape(status: int, message: str) -> dict[str, Any]:

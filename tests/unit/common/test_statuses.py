@@ -1,6 +1,6 @@
 from common.core import errors
 from common.core.errors import Forbidden, RateLimited, ServiceError
-from common.serving.http_errors import STATUS, status_of
+from common.core.statuses import STATUS, status_of
 
 
 class NotYours(Forbidden):
