@@ -1,5 +1,6 @@
 """Everything that can be wrong with a start is found here, before anything is started."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ class CannotStart(Exception):
 
 def prepare(environment: Mapping[str, str]) -> tuple[PlatformSettings, IO[str]]:
     """The settings and the lock, held, on a home that is ready to be started in. Raises CannotStart."""
+    os.umask(0o077)  # whatever is written from here on, by any part, is for its user alone
     data = settings.home_folder(environment) / ".data"
     try:
         make_folders(data)

@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,11 +14,8 @@ _libc = ctypes.CDLL(None)
 
 
 def end_with_parent() -> None:
-    """Runs in the child before it becomes the program: a killed supervisor leaves nothing running, and what the
-    child writes is its user's alone.
-    """
+    """Runs in the child before it becomes the program: a killed supervisor leaves nothing running."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    os.umask(0o077)
 
 
 async def spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> asyncio.subprocess.Process:
