@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import jwt
@@ -75,10 +75,17 @@ class TokenVerifier:
         issuer.keys, issuer.asked_at = fetched, time.monotonic()
 
 
-def readable_keys(document: Any) -> dict[str, jwt.PyJWK]:
-    """Keys by id; a key of a kind we cannot read is left out instead of spoiling the rest."""
+def readable_keys(document: object) -> dict[str, jwt.PyJWK]:
+    """Keys by id; a key of a kind we cannot read is left out instead of spoiling the rest.
+
+    Raises ValueError for what is no key set at all.
+    """
+    listed = cast(dict[str, object], document).get("keys") if isinstance(document, dict) else None
+    if not isinstance(listed, list):
+        raise ValueError("There is no list of keys.")
+    entries = [cast(dict[str, Any], entry) for entry in cast(list[object], listed) if isinstance(entry, dict)]
     keys: dict[str, jwt.PyJWK] = {}
-    for entry in document.get("keys", []):
+    for entry in entries:
         try:
             keys[str(entry["kid"])] = jwt.PyJWK(entry)
         except (jwt.PyJWTError, KeyError, TypeError):

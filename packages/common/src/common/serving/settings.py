@@ -54,14 +54,13 @@ class SettingsError(Exception):
     """The environment does not describe a service that could start; the message names every variable at fault."""
 
 
-def load(kind: type[Settings], environment: Mapping[str, str] | None = None) -> Settings:
+def load(kind: type[Settings]) -> Settings:
     """Build settings from the environment.
 
     Raises SettingsError for a missing or malformed value, and for a variable that bears the service's prefix but
     is no setting of it, so that a misspelt name is not silently ignored. No value is repeated in the message.
     """
-    variables = os.environ if environment is None else environment  # noqa: TID251 - the one place that reads it
-    if unknown := unknown_variables(kind, variables):
+    if unknown := unknown_variables(kind, os.environ):  # noqa: TID251 - the one place that reads it
         raise SettingsError(f"unknown settings: {', '.join(unknown)}")
     try:
         return kind()
