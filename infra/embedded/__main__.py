@@ -74,6 +74,8 @@ def wait_until_green(chosen: PlatformSettings, running: subprocess.Popen[bytes],
             time.sleep(0.1)
             now = status.read(chosen.data)
         live.update(display.table(now.parts))
+    if not console.is_terminal:
+        typer.echo()  # rich ends the last line on terminals only
     if running.poll() is None and status.all_green(now.parts):
         return
     why = now.error or reason(chosen, now.parts, ended=running.poll() is not None)

@@ -127,12 +127,12 @@ class Builder:
             "serve",
             f"--http=127.0.0.1:{self.settings.pocketbase_port}",
         )
-        ready = probes.http_ok(f"{self.where.pocketbase}/api/health")
+        ready = probes.HttpProbe(f"{self.where.pocketbase}/api/health")
         return Part("pocketbase", command, self.base(), ready, needs=("superuser",))
 
     def nats(self) -> Part:
         command = (str(binaries.nats_server()), "--config", str(self.trust_directory() / "nats.conf"))
-        ready = probes.http_ok(f"http://127.0.0.1:{self.settings.nats_monitor_port}/healthz")
+        ready = probes.HttpProbe(f"http://127.0.0.1:{self.settings.nats_monitor_port}/healthz")
         return Part("nats", command, self.base(), ready, needs=("trust",))
 
     def natsync(self) -> Part:
@@ -150,11 +150,11 @@ class Builder:
     def caddy(self) -> Part:
         command = (str(binaries.caddy()), "run", "--config", str(caddy.CADDYFILE), "--adapter", "caddyfile")
         front = self.settings.local_url
-        ready = probes.http_ok(f"{front}/healthz", any_status=True)
+        ready = probes.HttpProbe(f"{front}/healthz", any_status=True)
         return Part("caddy", command, {**self.base(), **caddy.environment(self.settings)}, ready, needs=("admin",))
 
     def service(self, name: str, environment: Mapping[str, str], operations: int, needs: tuple[str, ...]) -> Part:
-        ready = probes.http_ok(f"http://127.0.0.1:{operations}/readyz")
+        ready = probes.HttpProbe(f"http://127.0.0.1:{operations}/readyz")
         command = tuple(self.python(name, "serve"))
         return Part(name, command, environment, ready, needs=needs, refuses_with=SETTINGS_REFUSED)
 

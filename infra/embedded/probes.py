@@ -1,5 +1,7 @@
 """Asks the parts whether they are ready; anything but a clear yes is a no."""
 
+from dataclasses import dataclass
+
 import asyncpg
 import httpx
 from redis.asyncio import Redis
@@ -10,16 +12,21 @@ from infra.embedded.graph import Probe
 PATIENCE_SECONDS = 3.0
 
 
-def http_ok(url: str, *, any_status: bool = False) -> Probe:
-    async def ask() -> bool:
+@dataclass(slots=True)
+class HttpProbe:
+    """Keeps its client: making one reads every certificate authority there is."""
+
+    url: str
+    any_status: bool = False
+    client: httpx.AsyncClient | None = None
+
+    async def __call__(self) -> bool:
+        self.client = self.client or httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False)
         try:
-            async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, trust_env=False) as client:
-                answer = await client.get(url)
+            answer = await self.client.get(self.url)
         except httpx.HTTPError:
             return False
-        return any_status or answer.status_code == 200
-
-    return ask
+        return self.any_status or answer.status_code == 200
 
 
 def valkey_answers(url: str) -> Probe:
