@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
+
+TRIES = 20
+TRY_SECONDS = 0.025
 
 
 class State(StrEnum):
@@ -47,28 +51,39 @@ def lock(data: Path) -> IO[str]:
     run = data / "run"
     run.mkdir(parents=True, exist_ok=True)
     file = (run / "lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        file.close()
-        raise AlreadyRunning(holder) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
+    for _ in range(TRIES):  # somebody who only looks is gone in an instant
+        if is_free(file, fcntl.LOCK_EX):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            return file
+        time.sleep(TRY_SECONDS)
+    file.close()
+    raise AlreadyRunning(str(running_pid(data) or "unknown"))
 
 
 def running_pid(data: Path) -> int | None:
-    """Who holds this home, if anybody."""
-    if not (data / "run" / "lock").exists():
+    """Who holds this home, if anybody. Looking does not hold it: a shared lock is no news to others who look."""
+    path = data / "run" / "lock"
+    if not path.exists():
         return None
-    try:
-        lock(data).close()
-    except AlreadyRunning as error:
-        return int(str(error))
+    with path.open() as file:
+        for _ in range(TRIES):  # between taking the lock and writing its id a holder has none
+            if is_free(file, fcntl.LOCK_SH):
+                return None
+            file.seek(0)
+            if (written := file.read().strip()).isdigit():
+                return int(written)
+            time.sleep(TRY_SECONDS)
     return None
+
+
+def is_free(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write(data: Path, parts: Iterable[PartStatus], error: str | None = None) -> None:
