@@ -41,8 +41,10 @@ def up(
     except preflight.CannotStart as error:
         fail(str(error))
     first = not first_admin_marker(chosen.data).exists()
+    keeper.hold_interrupts()  # one that came between the start and the `try` would leave the platform running
     running = keeper.start(chosen.data, held)
     try:
+        keeper.release_interrupts()
         wait_until_green(chosen, running, deadline=started + START_SECONDS)
         typer.echo(display.welcome(chosen, first=first, seconds=time.monotonic() - started))
         if not detach:

@@ -10,7 +10,17 @@ from typing import IO
 from infra.embedded.process import end_with_parent
 from infra.embedded.settings import REPOSITORY
 
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MODULE = [sys.executable, "-m", "infra.embedded"]
+
+
+def hold_interrupts() -> None:
+    """Signals to stop wait until `release_interrupts`, here and in a keeper that is started meanwhile."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+
+
+def release_interrupts() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
 
 
 def start(data: Path, held: IO[str]) -> subprocess.Popen[bytes]:
@@ -36,6 +46,7 @@ class Keeper:
         """Run until the supervisor ends by itself or is told to; its exit code. `lock` is the lock's descriptor."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        release_interrupts()
         os.set_inheritable(lock, False)
         os.ftruncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
