@@ -58,6 +58,11 @@ journeys *options: setup
 cov: setup
     {{ python }} -m pytest tests/unit --cov --cov-report=term-missing:skip-covered
 
+# Figures beside their peers': `just bench`, `just bench common`. Writes bench/results/.
+[group('bench')]
+bench *suites: setup
+    @{{ python }} -m bench "$@"
+
 # Everything that is checked without running it.
 [group('check')]
 check: setup lint types imports files lock-fresh

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 target="${1:-requirements.lock}"
 [ "$target" = requirements.lock ] || cp requirements.lock "$target"
-groups=(build embedded test lint types)
+groups=(build embedded test bench lint types)
 members=(pocketwire pocketwire-common pocketwire-gateway pocketwire-natsync pocketwire-chathub)
 uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate "${@:2}" \
   "${groups[@]/#/--group=}" "${members[@]/#/--no-emit-package=}" \
