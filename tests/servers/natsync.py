@@ -14,7 +14,8 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 
-from common.adapters.pocketbase import PocketBase, Record, open_pocketbase
+from common.adapters.pocketbase import PocketBase, open_pocketbase
+from common.core.pocketbase_answers import Record
 from tests.eventually import eventually
 from tests.servers.nats import nats_server
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server

@@ -9,7 +9,14 @@ from uuid import uuid4
 import pytest
 
 from common.adapters import pocketbase as client_module
-from common.adapters.pocketbase import PocketBase, RealtimeEvent, RecordChange, Resubscribed, open_pocketbase
+from common.adapters.pocketbase import (
+    BatchRefused,
+    PocketBase,
+    RealtimeEvent,
+    RecordChange,
+    Resubscribed,
+    open_pocketbase,
+)
 from common.core.errors import InvalidRequest, NotFound, UpstreamUnavailable
 from tests.servers.pocketbase import PocketBaseServer, serving
 from tests.servers.process import free_port
@@ -51,9 +58,64 @@ async def test_a_listing_is_complete_beyond_one_page(
     assert listed == sorted(listed)
 
 
+async def test_a_listing_is_complete_while_others_write(
+    control: PocketBase, collection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 4)
+    lasting = [(await control.create(collection, {"title": str(number)}))["id"] for number in range(20)]
+    passing = [(await control.create(collection, {"title": str(number)}))["id"] for number in range(20)]
+    seen: list[str] = []
+    async for record in control.each(collection, fields="id"):
+        seen.append(record["id"])
+        if passing:
+            await control.delete(collection, passing.pop())
+            await control.create(collection, {"title": "new"})
+    assert set(lasting) <= set(seen)
+    assert len(seen) == len(set(seen))
+
+
+async def test_ids_of_any_characters_do_not_break_the_pages(
+    control: PocketBase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "PAGE", 1)
+    name = f"odd_{uuid4().hex[:8]}"
+    identifier = {
+        "name": "id",
+        "type": "text",
+        "primaryKey": True,
+        "required": True,
+        "system": True,
+        "min": 1,
+        "max": 30,
+    }
+    fields = [{**identifier, "pattern": "^[^/]+$"}, {"name": "title", "type": "text"}]
+    await control.request("POST", "/api/collections", {"name": name, "type": "base", "fields": fields})
+    odd = ["a&&b", "a(b", "ä", "A~b", "a=b"]
+    for id in odd:
+        await control.create(name, {"id": id})
+    assert [record["id"] for record in await control.records(name)] == sorted(odd)
+
+
+async def test_a_batch_is_all_or_nothing_and_names_what_failed(batches: PocketBase, collection: str) -> None:
+    url = f"/api/collections/{collection}/records"
+    with pytest.raises(BatchRefused, match="title") as refused:
+        await batches.batch(
+            [{"method": "POST", "url": url, "body": {"title": "a"}}, {"method": "POST", "url": url, "body": {}}]
+        )
+    assert refused.value.index == 1
+    assert isinstance(refused.value.reason, InvalidRequest)
+    assert not await batches.records(collection)
+
+
 async def test_a_refusal_names_the_field(control: PocketBase, collection: str) -> None:
     with pytest.raises(InvalidRequest, match="title"):
         await control.create(collection, {})
+
+
+@pytest.fixture
+async def batches(control: PocketBase) -> PocketBase:
+    await control.request("PATCH", "/api/settings", {"batch": {"enabled": True}})
+    return control
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from common.adapters.pocketbase import Record
+from common.core.pocketbase_answers import Record
 from tests.servers.natsync import PASSWORD, Stack, Tenants
 
 HIDDEN = ("private_key", "seed", "signing_private_key", "signing_seed")

@@ -3,30 +3,21 @@
 import asyncio
 import json
 import re
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import httpx
 import httpx_sse
 import structlog
 
-from common.core.errors import (
-    Conflict,
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    RateLimited,
-    ServiceError,
-    Unauthenticated,
-    UpstreamUnavailable,
-)
+from common.core.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthenticated, UpstreamUnavailable
+from common.core.pocketbase_answers import Record, as_mapping, failed_in_batch, items_of, json_body, parsed, refusal
 
 logger = structlog.get_logger(__name__)
-
-Record: TypeAlias = dict[str, Any]
 
 PAGE = 500
 AS_SUPERUSER = '@request.auth.collectionName = "_superusers"'
@@ -35,6 +26,15 @@ with 200 and fewer records; with this filter it answers 400."""
 
 PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 REALTIME_SILENCE_SECONDS = 330  # PocketBase closes an idle stream after five minutes
+KEEPALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, int(getattr(socket, name)), value)
+        for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+]
+"""A silent stream whose peer is gone without a word ends after about eleven seconds, not after five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,20 @@ class Resubscribed:
 RealtimeEvent: TypeAlias = RecordChange | Resubscribed
 
 
+class BatchRefused(InvalidRequest):
+    """A batch was rolled back; `index` is the request that failed, `reason` why."""
+
+    def __init__(self, index: int, reason: ServiceError) -> None:
+        super().__init__(f"request {index} of the batch: {reason}")
+        self.index = index
+        self.reason = reason
+
+
 class PocketBase:
     """Logs in when it must, pages to the end, and raises our errors.
 
-    Every method raises UpstreamUnavailable when PocketBase is away, and the ServiceError that fits the status
-    when it refuses.
+    Every method raises UpstreamUnavailable when PocketBase is away or answers nonsense, and the ServiceError that
+    fits the status when it refuses.
     """
 
     def __init__(self, client: httpx.AsyncClient, email: str, password: str) -> None:
@@ -85,36 +94,48 @@ class PocketBase:
             return await self._exchange(method, path, body, query, token)
 
     async def collections(self) -> list[Record]:
-        return await self._pages("/api/collections")
+        return [collection async for collection in self._each("/api/collections", "", "")]
 
     async def records(self, collection: str, *, filter: str = "", fields: str = "") -> list[Record]:
-        """Every record, in order of id. Raises rather than return a listing that moved while it was read."""
-        query: dict[str, str | int] = {
-            "sort": "id",
-            "filter": f"({filter}) && {AS_SUPERUSER}" if filter else AS_SUPERUSER,
-        }
-        if fields:
-            query["fields"] = fields
-        return await self._pages(records_path(collection), query)
+        """Every record, in order of id: `each` in one list."""
+        return [record async for record in self.each(collection, filter=filter, fields=fields)]
+
+    async def each(self, collection: str, *, filter: str = "", fields: str = "") -> AsyncGenerator[Record]:
+        """Every record, in order of id, a page at a time.
+
+        Whatever others write meanwhile, each record that exists from the first page to the last comes exactly once;
+        one that is made or deleted meanwhile may or may not. `fields`, if given, has to include `id`.
+        """
+        guarded = f"({filter}) && {AS_SUPERUSER}" if filter else AS_SUPERUSER
+        async for record in self._each(records_path(collection), guarded, fields):
+            yield record
 
     async def record(self, collection: str, id: str) -> Record:
         """The whole record, hidden fields included. Raises NotFound."""
         if not PLAIN_ID.fullmatch(id):
             raise NotFound("There is no record with such an id.")
         query: dict[str, str | int] = {"filter": f'id = "{id}" && {AS_SUPERUSER}', "perPage": 1, "skipTotal": 1}
-        found = (await self.request("GET", records_path(collection), query=query))["items"]
+        found = items_of(await self.request("GET", records_path(collection), query=query))
         if not found:
             raise NotFound("There is no such record.")
         return found[0]
 
     async def create(self, collection: str, body: Mapping[str, Any]) -> Record:
-        return await self.request("POST", records_path(collection), dict(body))
+        return as_mapping(await self.request("POST", records_path(collection), dict(body)))
 
     async def update(self, collection: str, id: str, body: Mapping[str, Any]) -> Record:
-        return await self.request("PATCH", record_path(collection, id), dict(body))
+        return as_mapping(await self.request("PATCH", record_path(collection, id), dict(body)))
 
     async def delete(self, collection: str, id: str) -> None:
         await self.request("DELETE", record_path(collection, id))
+
+    async def batch(self, requests: Sequence[Mapping[str, Any]]) -> list[Record]:
+        """All of `requests` (`{"method", "url", "body"}`) in one transaction; the records they answered with.
+
+        Raises BatchRefused when one of them fails, and Forbidden when batches are switched off.
+        """
+        answers = await self.request("POST", "/api/batch", {"requests": [dict(request) for request in requests]})
+        return [as_mapping(as_mapping(answer).get("body")) for answer in answers]
 
     async def follow(self, collections: Sequence[str]) -> AsyncGenerator[RealtimeEvent]:
         """Change hints for ever; after every gap a Resubscribed comes first. Ends only by cancellation."""
@@ -140,25 +161,27 @@ class PocketBase:
         async with httpx_sse.aconnect_sse(self._client, "GET", "/api/realtime", timeout=timeout) as source:
             events = source.aiter_sse()
             first = await anext(events, None)
-            if first is None:
+            client_id = as_mapping(parsed(first.data.encode())).get("clientId") if first else None
+            if client_id is None:
                 raise UpstreamUnavailable("PocketBase closed the realtime stream before it began.")
-            client_id = json.loads(first.data)["clientId"]
             await self.request(
                 "GET", "/api/collections", query={"perPage": 1, "fields": "id"}
             )  # a guest would hear nothing
             await self.request("POST", "/api/realtime", {"clientId": client_id, "subscriptions": topics})
             yield events
 
-    async def _pages(self, path: str, query: Mapping[str, str | int] | None = None) -> list[Record]:
-        items: dict[str, Record] = {}
-        page, total = 1, 1
-        while page <= total:
-            answer = await self.request("GET", path, query={**(query or {}), "page": page, "perPage": PAGE})
-            items.update((item["id"], item) for item in answer["items"])
-            page, total = page + 1, answer["totalPages"]
-            if page > total and len(items) != answer["totalItems"]:
-                raise Conflict(f"{path} changed while it was read.")
-        return list(items.values())
+    async def _each(self, path: str, filter: str, fields: str) -> AsyncGenerator[Record]:
+        query: dict[str, str | int] = {"sort": "id", "perPage": PAGE, "skipTotal": 1}
+        if fields:
+            query["fields"] = fields
+        after = ""
+        while True:
+            page = items_of(await self.request("GET", path, query={**query, "filter": beyond(after, filter)}))
+            for item in page:
+                yield item
+            if len(page) < PAGE:
+                return
+            after = page[-1]["id"]
 
     async def _is_superusers(self, token: str) -> bool:
         try:
@@ -172,7 +195,10 @@ class PocketBase:
             if self._token is None or self._token == stale:
                 body = {"identity": self._email, "password": self._password}
                 path = "/api/collections/_superusers/auth-with-password"
-                self._token = str((await self._exchange("POST", path, body))["token"])
+                token = as_mapping(await self._exchange("POST", path, body)).get("token")
+                if not isinstance(token, str):
+                    raise UpstreamUnavailable("PocketBase signed in the superuser without a token.")
+                self._token = token
             return self._token
 
     async def _exchange(
@@ -189,13 +215,15 @@ class PocketBase:
         except httpx.HTTPError as error:
             raise UpstreamUnavailable(f"PocketBase does not answer: {type(error).__name__}.") from error
         if response.is_error:
-            raise refusal(response.status_code, response.content)
-        return response.json() if response.content else None
+            raise to_error(path, response)
+        return json_body(response.content)
 
 
 @asynccontextmanager
 async def open_pocketbase(url: str, *, email: str, password: str) -> AsyncGenerator[PocketBase]:
-    async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
+    """A client that signs in on its first call, so that PocketBase may come later."""
+    transport = httpx.AsyncHTTPTransport(socket_options=KEEPALIVE)
+    async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False, transport=transport) as client:
         yield PocketBase(client, email, password)
 
 
@@ -207,46 +235,28 @@ def record_path(collection: str, id: str) -> str:
     return f"{records_path(collection)}/{quote(id, safe='')}"
 
 
+def beyond(id: str, filter: str) -> str:
+    """The filter of the page after the record with that id."""
+    if not id:
+        return filter
+    escaped = id.replace("\\", "\\\\").replace('"', '\\"')
+    following = f'id > "{escaped}"'
+    return f"{following} && {filter}" if filter else following
+
+
+def to_error(path: str, response: httpx.Response) -> ServiceError:
+    if path == "/api/batch" and (failed := failed_in_batch(response.content)):
+        return BatchRefused(*failed)
+    return refusal(response.status_code, response.content)
+
+
 def to_change(event: httpx_sse.ServerSentEvent) -> RecordChange | None:
+    """Raises UpstreamUnavailable for a message that cannot be read: what it said is a gap like any other."""
     collection, slash, _ = event.event.partition("/")
     if not slash:
         return None
-    data = json.loads(event.data)
-    return RecordChange(collection, data["action"], data["record"])
-
-
-def refusal(status: int, content: bytes) -> ServiceError:
-    """PocketBase's answer as one of our errors; its message names fields, never values."""
-    message = describe(content) or f"PocketBase answered {status}."
-    kinds: dict[int, type[ServiceError]] = {
-        400: InvalidRequest,
-        401: Unauthenticated,
-        403: Forbidden,
-        404: NotFound,
-        409: Conflict,
-    }
-    if status == 429:
-        return RateLimited(message, retry_seconds=1)
-    if status >= 500:
-        return UpstreamUnavailable(message)
-    return kinds.get(status, InvalidRequest)(message)
-
-
-def describe(content: bytes) -> str:
-    try:
-        body: object = json.loads(content)
-    except ValueError:
-        return ""
-    if not isinstance(body, dict):
-        return ""
-    answer = cast(dict[str, Any], body)
-    fields: object = answer.get("data")
-    faults = ""
-    if isinstance(fields, dict):
-        named = cast(dict[str, Any], fields)
-        faults = "; ".join(f"{name}: {fault_message(fault)}" for name, fault in named.items())
-    return f"{answer.get('message', '')} {faults}".strip()
-
-
-def fault_message(fault: object) -> str:
-    return str(cast(dict[str, Any], fault).get("message", "")) if isinstance(fault, dict) else ""
+    data = as_mapping(parsed(event.data.encode()))
+    action, record = data.get("action"), as_mapping(data.get("record"))
+    if not isinstance(action, str) or not isinstance(record.get("id"), str):
+        raise UpstreamUnavailable("A realtime message of PocketBase cannot be read.")
+    return RecordChange(collection, action, record)

@@ -5,8 +5,9 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from common.adapters.pocketbase import PocketBase, Record
+from common.adapters.pocketbase import PocketBase
 from common.core.errors import ServiceError, UpstreamUnavailable
+from common.core.pocketbase_answers import Record
 from gateway.core.catalogue import Catalogue, Collection, admitted, parse
 
 PATIENCE_SECONDS = 5.0

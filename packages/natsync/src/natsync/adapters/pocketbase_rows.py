@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import structlog
 
-from common.adapters.pocketbase import PocketBase, Record, record_path
+from common.adapters.pocketbase import PocketBase, record_path
 from common.core.errors import Forbidden
+from common.core.pocketbase_answers import Record
 from natsync.core.ledger import Entries, Entry, to_entries, to_entry, to_row
 from natsync.core.mirrors import Fields
 
@@ -61,7 +62,7 @@ class PocketBaseRows:
         if self._in_transaction:
             change = {"method": "PATCH", "url": record_path(collection, id), "body": stamped}
             try:
-                await self._pocketbase.request("POST", "/api/batch", {"requests": [change]})
+                await self._pocketbase.batch([change])
                 return
             except Forbidden:
                 logger.warning("PocketBase's batch API is switched off: an edit made while natsync writes may be lost")
