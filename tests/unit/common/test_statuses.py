@@ -9,7 +9,8 @@ class NotYours(Forbidden):
 
 def test_every_failure_has_a_status() -> None:
     listed = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ServiceError)}
-    assert set(STATUS) == listed - {ServiceError}
+    assert set(STATUS) <= listed
+    assert all(STATUS.keys() & set(kind.__mro__) for kind in listed - {ServiceError})
 
 
 def test_a_new_failure_answers_like_its_nearest_ancestor() -> None:

@@ -6,8 +6,11 @@ ServiceError
 ├── Forbidden
 ├── NotFound
 ├── Conflict
+│   └── StaleLease
 ├── RateLimited
 └── UpstreamUnavailable
+    ├── DeadlineExceeded
+    └── NoResponders
 """
 
 from typing import ClassVar
@@ -39,6 +42,12 @@ class Conflict(ServiceError):
     code = "conflict"
 
 
+class StaleLease(Conflict):
+    """The lease is no longer held, or another has held it since: what was to be done under it must not be done."""
+
+    code = "stale_lease"
+
+
 class RateLimited(ServiceError):
     code = "rate_limited"
 
@@ -51,3 +60,15 @@ class UpstreamUnavailable(ServiceError):
     """A dependency is away or does not answer in time; the same call may succeed later."""
 
     code = "upstream_unavailable"
+
+
+class DeadlineExceeded(UpstreamUnavailable):
+    """No answer in the time that was given. What was asked for may have been done, or not, or be done yet."""
+
+    code = "deadline_exceeded"
+
+
+class NoResponders(UpstreamUnavailable):
+    """Nobody listens there: nothing was done."""
+
+    code = "no_responders"
