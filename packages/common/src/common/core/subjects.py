@@ -33,7 +33,17 @@ CLAIMS_LIST = "$SYS.REQ.CLAIMS.LIST"
 CLAIMS_PACK = "$SYS.REQ.CLAIMS.PACK"
 CLAIMS_LOOKUPS = "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"
 
+LEASES_BUCKET = "leases"
+"""Who leads what: one key a lease, in the account of the services that share it."""
+
+MAX_SUBJECT = 1024
+"""Characters; nats-server takes control lines of 4,096 bytes."""
+
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_KEY = re.compile(r"[A-Za-z0-9_=/-]{1,64}(?:\.[A-Za-z0-9_=/-]{1,64}){0,7}")
+_PLAIN = r"[^\s.*>\x00-\x1f\x7f\ud800-\udfff]+"
+_EXACT = re.compile(rf"{_PLAIN}(?:\.{_PLAIN})*")
+_PATTERN = re.compile(rf"(?:(?:{_PLAIN}|\*)(?:\.(?:{_PLAIN}|\*))*(?:\.>)?|>)")
 
 
 def token(value: str) -> str:
@@ -41,6 +51,20 @@ def token(value: str) -> str:
     if not _TOKEN.fullmatch(value):
         raise InvalidRequest(f"{value!r} cannot be part of a subject.")
     return value
+
+
+def exact(subject: str) -> str:
+    """A subject that something can be published to. Raises InvalidRequest for wildcards, blanks and empty tokens."""
+    if len(subject) > MAX_SUBJECT or not _EXACT.fullmatch(subject):
+        raise InvalidRequest(f"{subject[:MAX_SUBJECT]!r} is not a subject to publish to.")
+    return subject
+
+
+def pattern(subject: str) -> str:
+    """A subject that can be listened to, wildcards included. Raises InvalidRequest."""
+    if len(subject) > MAX_SUBJECT or not _PATTERN.fullmatch(subject):
+        raise InvalidRequest(f"{subject[:MAX_SUBJECT]!r} is not a subject to listen to.")
+    return subject
 
 
 def inbox(name: str) -> str:
@@ -80,3 +104,47 @@ def stream_api(stream: str) -> tuple[str, ...]:
         f"$JS.ACK.{name}.>",
         f"$JS.FC.{name}.>",
     )
+
+
+def stream_request(verb: str, stream: str) -> str:
+    """`verb` is CREATE, UPDATE, INFO, PURGE or DELETE."""
+    return f"$JS.API.STREAM.{token(verb)}.{token(stream)}"
+
+
+def consumer_request(verb: str, stream: str, consumer: str) -> str:
+    """`verb` is CREATE, INFO or DELETE."""
+    return f"$JS.API.CONSUMER.{token(verb)}.{token(stream)}.{token(consumer)}"
+
+
+def consumer_next(stream: str, consumer: str) -> str:
+    return f"$JS.API.CONSUMER.MSG.NEXT.{token(stream)}.{token(consumer)}"
+
+
+def last_message(stream: str, subject: str) -> str:
+    """Asks any replica of a stream for the last message on one subject."""
+    return f"$JS.API.DIRECT.GET.{token(stream)}.{exact(subject)}"
+
+
+def bucket_stream(bucket: str) -> str:
+    """The stream that holds a key-value bucket (ADR-8)."""
+    return f"KV_{token(bucket)}"
+
+
+def bucket_keys(bucket: str, keys: str = ">") -> str:
+    """Where the values of a bucket are written; `keys` is one key or a pattern of them."""
+    return f"$KV.{token(bucket)}.{pattern(keys)}"
+
+
+def bucket_key(bucket: str, key: str) -> str:
+    """Raises InvalidRequest for a key that is not one to eight plain tokens joined by dots."""
+    if not _KEY.fullmatch(key):
+        raise InvalidRequest(f"{key[:MAX_SUBJECT]!r} cannot be a key.")
+    return f"$KV.{token(bucket)}.{key}"
+
+
+def bucket_api(bucket: str) -> tuple[str, ...]:
+    """What a client publishes to in order to create, read, write and watch one bucket, and no other.
+
+    To be told at once when a lease falls free it also listens to `bucket_keys`.
+    """
+    return (bucket_keys(bucket), *stream_api(bucket_stream(bucket)))
