@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import TypedDict
 
 import httpx
-import jwt
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
@@ -91,7 +90,7 @@ def build_forwarding(
     return Forwarding(
         upstream,
         PocketBaseCollections(control),
-        Callers(jwt.PyJWK(key.public_jwk), trusted, sessions),
+        Callers(key.verification_key, trusted, sessions),
         sign_ins,
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         max_body_bytes=settings.max_body_bytes,

@@ -4,10 +4,9 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-import jwt
-
 from common.core.errors import Unauthenticated
 from common.core.identity import Identity
+from common.core.key_sets import VerificationKey
 from common.core.tokens import TrustedIssuer
 from gateway.core.headers import RawHeaders, bearer_token
 from gateway.core.session_token import verified
@@ -27,7 +26,7 @@ class StoredTokens(Protocol):
 
 
 class Callers:
-    def __init__(self, key: jwt.PyJWK, trusted: TrustedIssuer, sessions: StoredTokens) -> None:
+    def __init__(self, key: VerificationKey, trusted: TrustedIssuer, sessions: StoredTokens) -> None:
         self._key = key
         self._trusted = trusted
         self._sessions = sessions

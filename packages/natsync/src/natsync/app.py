@@ -34,12 +34,11 @@ from natsync.settings import Settings
 @asynccontextmanager
 async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
     creds = CredentialsDirectory(settings.directory).path("creds/sys.creds")
-    trusted = TrustedIssuer(settings.issuer, settings.audience, ("ES256", "RS256"))
     password = settings.pocketbase_password.get_secret_value()
     async with (
         open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as pocketbase,
         open_nats(settings.nats_url, name="sys", creds=creds) as nats,
-        open_verifier([IssuerKeys(trusted, settings.jwks_url)]) as verifier,
+        open_verifier(issuers(settings)) as verifier,
     ):
         reconciler = Reconciler(PocketBaseRows(pocketbase), NatsSystemAccount(nats), Keyring(settings.key))
         follow = Follow(
@@ -55,6 +54,13 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
         }
         async with operations(operations_app(probes), settings.operations_port), running(follow.listen, follow.work):
             yield Natsync(verifier, follow.progress)
+
+
+def issuers(settings: Settings) -> list[IssuerKeys]:
+    """None where none is set: then the HTTP API accepts no token."""
+    if not settings.issuer:
+        return []
+    return [IssuerKeys(TrustedIssuer(settings.issuer, settings.audience, ("ES256", "RS256")), settings.jwks_url)]
 
 
 Opener: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Natsync]]
