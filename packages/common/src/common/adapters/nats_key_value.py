@@ -37,8 +37,10 @@ from common.core.nats_protocol import Headers
 
 logger = structlog.get_logger(__name__)
 
+NONE: Mapping[str, str] = {}
 OPERATION = "KV-Operation"
-GONE = frozenset({"DEL", "PURGE"})
+DELETION = "DEL"
+GONE = frozenset({DELETION, "PURGE"})
 MARKER = "nats-marker-reason"
 """Set by the server on a marker that it left itself, when a value had lived its time."""
 SECONDS = 5.0
@@ -134,9 +136,9 @@ class KeyValue(Generic[M]):
             return Deleted(key, 0)
         return self._entry(key, headers, arrived.payload, int(headers.values["nats-sequence"]))
 
-    async def put(self, key: str, value: M, headers: Mapping[str, str] | None = None) -> int:
+    async def put(self, key: str, value: M, headers: Mapping[str, str] = NONE) -> int:
         """Whatever is there now; the revision."""
-        return await self._write(key, value, headers or {})
+        return await self._write(key, value, headers)
 
     async def create(self, key: str, value: M) -> int:
         """Raises Conflict when the key has a value."""
@@ -152,10 +154,10 @@ class KeyValue(Generic[M]):
         """Write only where `revision` is the last one of the key, 0 standing for none. Raises Conflict."""
         return await self._write(key, value, {EXPECTED_SEQUENCE: str(revision)})
 
-    async def delete(self, key: str, revision: int | None = None) -> int:
+    async def delete(self, key: str, revision: int | None = None, headers: Mapping[str, str] = NONE) -> int:
         """The revision of the deletion. With `revision`, only where that is the last one. Raises Conflict."""
         expected = {} if revision is None else {EXPECTED_SEQUENCE: str(revision)}
-        return await self._write(key, b"", {OPERATION: "DEL", **expected})
+        return await self._write(key, b"", {**headers, OPERATION: DELETION, **expected})
 
     async def write_once(self, key: str, value: Message | bytes, headers: Mapping[str, str], *, deadline: float) -> int:
         """One try, for callers that must know when it was sent. `deadline` is in the loop's time."""
@@ -239,6 +241,8 @@ class KeyValue(Generic[M]):
     def _watched(self, one: Handed) -> Entry[M] | Deleted | None:
         arrived, delivered = one
         key = arrived.subject.split(".", 2)[2]
+        if key == subjects.FENCE_KEY:
+            return None
         try:
             return self._entry(key, arrived.headers, arrived.payload, delivered.stream_sequence)
         except InvalidMessage as error:
