@@ -286,6 +286,13 @@ def test_a_holder_goes_on_from_a_renewal_whose_answer_was_lost() -> None:
     assert candidate.holds_until == 2.5
 
 
+def test_a_look_that_failed_is_not_repeated_at_once() -> None:
+    candidate = Candidate("me", TERMS)
+    candidate.unknown(5.0)
+    assert candidate.next(5.0) == Rest(5.1)
+    assert candidate.next(5.1) == Look()
+
+
 def test_what_is_released_is_held_no_more_and_may_be_deleted() -> None:
     candidate = holding(sent_at=0, now=0)
     assert candidate.released() == 1

@@ -14,6 +14,7 @@ it grows with every change of hands, and what is written under a smaller one tha
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import TypeAlias
 
 from common.core.errors import InvalidRequest
@@ -104,7 +105,7 @@ class Candidate:
         self._mine: int | None = None
         self._seen: Seen | None = None
         self._seen_at = 0.0
-        self._look_at = 0.0
+        self._look_at = -inf
 
     def holds(self, now: float) -> bool:
         return self._holds_until is not None and now < self._holds_until
@@ -168,8 +169,10 @@ class Candidate:
         return Write(self._mine) if now >= self._renew_at else Rest(self._renew_at)
 
     def _next_of_candidate(self, now: float) -> Step:
-        if self._seen is None or now >= self._look_at:
+        if now >= self._look_at:
             return Look()
+        if self._seen is None:
+            return Rest(self._look_at)
         free_at = self._free_at()
         if now >= free_at:
             return Write(self._seen.revision)
