@@ -275,9 +275,9 @@ def test_a_megabyte_of_anything_takes_time_in_proportion(text: str) -> None:
     """A tenth of it is timed beside the whole: what takes time by the square takes a hundred times as long."""
 
     def seconds(given: str) -> float:
-        begun = time.perf_counter()
+        begun = time.thread_time()
         redact_text(given)
-        return time.perf_counter() - begun
+        return time.thread_time() - begun
 
     small = min(seconds(text[: N // 10]) for _ in range(2))
     assert any(seconds(text) < 30 * max(small, 0.002) for _ in range(3))

@@ -19,6 +19,7 @@ from common.core.tokens import SigningKey, TrustedIssuer
 from common.serving.health import Probe, operations_app
 from common.serving.server import operations
 from common.serving.settings import key_bytes
+from common.serving.tracing import tracing
 from gateway.adapters.health_parts import part_probes
 from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords, superuser_answers
 from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_http
@@ -44,6 +45,7 @@ class State(TypedDict):
 async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
     password = settings.pocketbase_password.get_secret_value()
     async with (
+        tracing("gateway", settings.otlp_endpoint),
         open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as control,
         open_valkey(settings.valkey_url.get_secret_value()) as valkey,
         open_pocketbase_http(

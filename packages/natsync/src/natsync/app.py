@@ -19,6 +19,7 @@ from common.serving.background import running
 from common.serving.health import operations_app
 from common.serving.http_errors import install_error_handler
 from common.serving.server import operations
+from common.serving.tracing import tracing
 from natsync.adapters.credentials_directory import CredentialsDirectory
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nats_system_account import NatsSystemAccount
@@ -36,6 +37,7 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
     creds = CredentialsDirectory(settings.directory).path("creds/sys.creds")
     password = settings.pocketbase_password.get_secret_value()
     async with (
+        tracing("natsync", settings.otlp_endpoint),
         open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as pocketbase,
         open_nats(settings.nats_url, name="sys", creds=creds) as nats,
         open_verifier(issuers(settings)) as verifier,
