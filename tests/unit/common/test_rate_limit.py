@@ -55,6 +55,7 @@ gaps = st.one_of(
 exact_limits = st.integers(1, 12)
 
 
+@settings(deadline=None)
 @given(exact_limits, st.lists(st.tuples(gaps, st.integers(1, 4)), max_size=80))
 def test_exactly_the_limit_passes_in_any_window(limit: int, history: list[tuple[int, int]]) -> None:
     key = Key(rule(limit).terms)
@@ -64,6 +65,7 @@ def test_exactly_the_limit_passes_in_any_window(limit: int, history: list[tuple[
     assert most_in_a_window(key.passed_us) <= limit
 
 
+@settings(deadline=None)
 @given(exact_limits, st.lists(gaps, max_size=80))
 def test_a_use_is_refused_only_when_the_window_is_full(limit: int, history: list[int]) -> None:
     key = Key(rule(limit).terms)
@@ -78,7 +80,7 @@ def test_a_use_is_refused_only_when_the_window_is_full(limit: int, history: list
 bursts = st.lists(st.tuples(gaps, st.integers(1, 260)), max_size=12)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(101, 240), bursts)
 def test_runs_let_at_most_a_twentieth_more_pass(limit: int, history: list[tuple[int, int]]) -> None:
     key = Key(rule(limit, "counted").terms)
@@ -91,7 +93,7 @@ def test_runs_let_at_most_a_twentieth_more_pass(limit: int, history: list[tuple[
     assert len(key.books.runs) <= 50  # remembered in pieces of a twentieth, not use by use
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(101, 240), bursts)
 def test_who_keeps_to_the_limit_is_never_refused_for_the_sake_of_runs(
     limit: int, history: list[tuple[int, int]]
@@ -175,7 +177,7 @@ acts = st.lists(st.builds(Act, gaps, st.integers(0, 2), kinds, st.integers(1, 12
 leased_limits = st.sampled_from([50, 100, 150, 201, 399])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(leased_limits, acts)
 def test_processes_with_leases_let_at_most_a_twentieth_more_pass(limit: int, history: list[Act]) -> None:
     cluster = Cluster(rule(limit, "leased"))
@@ -184,7 +186,7 @@ def test_processes_with_leases_let_at_most_a_twentieth_more_pass(limit: int, his
     assert most_in_a_window(cluster.passed_us) <= limit + limit // 20
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(leased_limits, acts)
 def test_who_keeps_to_the_limit_is_never_refused_for_the_sake_of_leases(limit: int, history: list[Act]) -> None:
     """Neither by what others hold, nor by what died with a process or was granted in an answer that got lost."""
@@ -302,6 +304,7 @@ def test_without_max_uses_nobody_is_penalised() -> None:
     assert {key.use().outcome for _ in range(1_000)} == {"allowed", "limited"}
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 12), st.lists(gaps, max_size=80))
 def test_only_more_than_max_uses_attempts_in_a_window_are_penalised(
     limit: int, max_uses: int, history: list[int]

@@ -1,7 +1,7 @@
 """No two callers share a counter, however they are named."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.core.rate_limit_key import MAX_PLAIN_BYTES, By, client_network, limit_key
@@ -12,11 +12,13 @@ part = st.none() | tricky | any_text
 subjects = st.tuples(st.sampled_from(["r", "r1", "1:r", "login"]), st.builds(By, part, part, part, part))
 
 
+@settings(deadline=None)
 @given(subjects, subjects)
 def test_two_combinations_share_a_name_only_if_they_are_the_same(one: tuple[str, By], other: tuple[str, By]) -> None:
     assert (limit_key(*one) == limit_key(*other)) == (one == other)
 
 
+@settings(deadline=None)
 @given(subjects)
 def test_names_are_short(subject: tuple[str, By]) -> None:
     assert len(limit_key(*subject)) <= MAX_PLAIN_BYTES

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.core.rate_limit_rule import InvalidRule, Mode, Rule, Rules, UnknownRule
@@ -27,7 +27,7 @@ def test_without_a_default_an_unknown_rule_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "field"),
+    ("configured", "field"),
     [
         (7, "settings"),
         ([], "settings"),
@@ -53,18 +53,18 @@ def test_without_a_default_an_unknown_rule_is_an_error() -> None:
     ],
     ids=str,
 )
-def test_a_malformed_setting_is_named(settings: Any, field: str) -> None:
+def test_a_malformed_setting_is_named(configured: Any, field: str) -> None:
     with pytest.raises(InvalidRule) as caught:
-        Rules.parse({"login": settings})
+        Rules.parse({"login": configured})
     assert (caught.value.rule, caught.value.field) == ("login", field)
     assert "'login'" in str(caught.value)
     assert field in str(caught.value)
 
 
-@pytest.mark.parametrize("settings", [None, 7, "default", ["default"]], ids=str)
-def test_settings_that_are_no_mapping_are_refused(settings: Any) -> None:
+@pytest.mark.parametrize("configured", [None, 7, "default", ["default"]], ids=str)
+def test_settings_that_are_no_mapping_are_refused(configured: Any) -> None:
     with pytest.raises(InvalidRule):
-        Rules.parse(settings)
+        Rules.parse(configured)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, 'quo"te', "ümlaut"])
@@ -81,10 +81,11 @@ json_values = st.recursive(
 fields = st.sampled_from(["limit", "every", "maxUses", "penalty", "whenAway", "mode", "other"])
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=6), st.dictionaries(fields, json_values, max_size=5) | json_values, max_size=3))
-def test_whatever_is_configured_is_understood_or_refused(settings: Any) -> None:
+def test_whatever_is_configured_is_understood_or_refused(configured: Any) -> None:
     try:
-        Rules.parse(settings)
+        Rules.parse(configured)
     except InvalidRule as error:
         assert "Rate limit" in str(error)  # noqa: PT017 - either outcome is right
 
@@ -103,6 +104,7 @@ def test_attempts_alone_may_be_bounded() -> None:
 modes: list[Mode] = ["auto", "counted", "leased"]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**9), st.integers(1, 10**6), st.sampled_from(modes))
 def test_at_most_a_twentieth_more_than_the_limit_can_pass(limit: int, every_ms: int, mode: Mode) -> None:
     terms = Rule("r", limit, every_ms, mode=mode).terms
