@@ -1,7 +1,7 @@
 """A process that wants a lease and writes under it.
 
-It says `wants`, `held <epoch>`, `wrote <revision>`, `refused` and `left`. With `deceived` its clock stands still once it
-holds, so that it believes in its lease as a process does that was stopped between looking at the clock and writing.
+It says `wants`, `held <epoch>`, `wrote <revision>`, `refused` and `left`. With `deceived` its clock stands still once
+it holds, so that it believes in its lease as a process does that was stopped between looking at the clock and writing.
 """
 
 import asyncio
