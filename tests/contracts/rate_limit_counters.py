@@ -86,7 +86,9 @@ class Model:
         return answer
 
 
-async def answers_as_the_arithmetic_does(bench: Bench, terms: Sequence[Terms], history: list[Step], prefix: str) -> None:
+async def answers_as_the_arithmetic_does(
+    bench: Bench, terms: Sequence[Terms], history: list[Step], prefix: str
+) -> None:
     model, now_us = Model(), START_US
     leases: list[tuple[int, Answer]] = []
     for step in history:
@@ -111,13 +113,59 @@ def to_ask(terms: Sequence[Terms], prefix: str, drawn: Drawn, leases: list[tuple
     )
 
 
-async def counts_each_key_by_itself(bench: Bench) -> None:
-    terms = Rule("r", 2, 10_000).terms
+def uses(cost: int, *, key: str = "a", want: int = 0, settles: int = 0) -> Drawn:
+    return Drawn(0, key, cost, want, 1, settles)
+
+
+REMARKABLE: dict[str, tuple[Rule, list[Step]]] = {
+    "a lease settled after its end joins a full run that is younger": (
+        Rule("r", 100, 20_000, mode="leased"),
+        [
+            Step(0, (uses(1, want=1),)),
+            Step(5_000_000, (uses(2), uses(2))),
+            Step(1_000_000, (uses(1, settles=1),)),
+            Step(19_500_000, (uses(1),)),
+        ],
+    ),
+    "no lease where books are full": (
+        Rule("r", 100, 20_000, mode="leased"),
+        [Step(0, (uses(1, want=1), uses(102), uses(1, want=1), uses(1)))],
+    ),
+    "a refusal of the future comes back alone": (
+        Rule("r", 2, 20_000, max_uses=4),
+        [
+            Step(0, (uses(2),)),
+            Step(100, (uses(1),)),
+            Step(-50, (uses(1),)),
+            Step(20_000_020, (uses(2), uses(1))),
+        ],
+    ),
+    "a use that costs more than there can be": (Rule("r", 3, 20_000), [Step(0, (uses(2), uses(2), uses(9), uses(1)))]),
+    "more refusals than are remembered one by one": (
+        Rule("r", 1, 20_000, max_uses=300),
+        [Step(7, (uses(1),) * 8) for _ in range(45)],
+    ),
+    "longer than a key may be remembered": (Rule("r", 2, 20_000), [Step(0, (uses(2),)), Step(10**15, (uses(2),))]),
+}
+"""Histories that chance finds rarely."""
+
+
+async def counts_each_key_by_itself(bench: Bench, prefix: str) -> None:
+    terms = Rule("r", 2, 20_000).terms
     await bench.set_clock_us(START_US)
-    asks = [Ask(key, terms) for key in (b"ann", b"bob", b"ann", b"bob", b"ann")]
+    asks = [Ask(f"{prefix}{key}".encode(), terms) for key in ("ann", "bob", "ann", "bob", "ann")]
     outcomes = [answer.outcome for answer in await bench.counters.decide(asks)]
     assert outcomes == ["allowed"] * 4 + ["limited"]
 
 
+async def counts_by_several_rules_in_one_batch(bench: Bench, prefix: str) -> None:
+    terms = [Rule("r", limit, 20_000).terms for limit in (1, 3, 2)]
+    await bench.set_clock_us(START_US)
+    asks = [Ask(f"{prefix}{index}".encode(), each) for index, each in enumerate(terms) for _ in range(4)]
+    allowed = [answer.outcome == "allowed" for answer in await bench.counters.decide(asks)]
+    assert [sum(allowed[at : at + 4]) for at in (0, 4, 8)] == [1, 3, 2]
+
+
 async def answers_an_empty_batch(bench: Bench) -> None:
+    await bench.set_clock_us(START_US)
     assert list(await bench.counters.decide([])) == []

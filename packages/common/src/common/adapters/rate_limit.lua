@@ -86,13 +86,17 @@ local function decide(key, terms, cost, want, owner, settled, unused)
     local ceiling, capacity, size, every = terms[1], terms[2], terms[3], terms[4]
     local max_uses, penalty, refused_size, budget, lease = terms[5], terms[6], terms[7], terms[8], terms[9]
     local raw = redis.pcall('GET', key)
-    if type(raw) ~= 'string' or string.byte(raw) ~= VERSION then
+    if type(raw) ~= 'string' or #raw < HEAD_BYTES then
         raw = EMPTY
     end
-    local _, penalised, used, refused, runs, refusals, leases = unpack(HEAD, raw)
+    local version, penalised, used, refused, runs, refusals, leases = unpack(HEAD, raw)
     local at = HEAD_BYTES + 1
     local refusals_at = at + runs * RUN_BYTES
     local leases_at = refusals_at + refusals * RUN_BYTES
+    if version ~= VERSION or #raw ~= leases_at + leases * LEASE_BYTES - 1 then -- another's value, or of another version
+        raw, penalised, used, refused, runs, refusals, leases = EMPTY, 0, 0, 0, 0, 0, 0
+        refusals_at, leases_at = at, at
+    end
     local changed = false
 
     local future = penalised > now + penalty

@@ -27,4 +27,4 @@ class MemoryCounters:
         return [self.decide_now(ask) for ask in asks]
 
     def decide_now(self, ask: Ask) -> Answer:
-        return self._ledger.decide(ask, int(self._clock() * 1e6))
+        return self._ledger.decide(ask, round(self._clock() * 1e6))
