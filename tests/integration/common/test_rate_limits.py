@@ -26,7 +26,7 @@ from common.core.rate_limit_key import limit_key
 from common.limiter import By, Decision, RateLimiter, Rule, Rules, open_limiter
 from common.serving.http_errors import install_error_handler
 from common.serving.rate_limit_messages import MessageGuard
-from common.serving.rate_limits import RateLimits, limited
+from common.serving.rate_limits import RateLimits, by_address, limited
 from tests.eventually import eventually
 from tests.servers.process import free_port
 from tests.servers.valkey import valkey_server
@@ -203,7 +203,7 @@ def service(url: str) -> FastAPI:
             yield {"limiter": limiter}
 
     app = FastAPI(lifespan=lifespan)
-    app.add_middleware(RateLimits)
+    app.add_middleware(RateLimits, by=by_address)
     install_error_handler(app)
 
     @app.get("/notes")
@@ -211,7 +211,7 @@ def service(url: str) -> FastAPI:
         return []
 
     @app.post("/notes")
-    async def create(_: Annotated[Decision, Depends(limited("create"))]) -> str:
+    async def create(_: Annotated[Decision, Depends(limited("create", by_address))]) -> str:
         return "created"
 
     @app.websocket("/ws")

@@ -217,6 +217,31 @@ async def test_a_use_may_cost_several_and_never_more_than_there_are() -> None:
         assert (await limiter.check("r", ANN)).allowed
 
 
+async def test_to_peek_is_not_to_use() -> None:
+    server = Server()
+    rules = (
+        Rule("r", 2, every_ms=90_000, max_uses=3),
+        Rule("leased", 1_000),
+        Rule("off", 0),
+        Rule("open", 1, when_away="open"),
+    )
+    async with limiting_by(server, *rules, deadline_seconds=5) as limiter:
+        foreseen = [(await limiter.peek("r", ANN)).allowed for _ in range(5)]
+        assert foreseen == [True] * 5
+        told: list[tuple[bool, str, int]] = []
+        for _ in range(4):
+            await limiter.check("r", ANN)
+            peeked = await limiter.peek("r", ANN)
+            told.append((peeked.allowed, peeked.reason, peeked.remaining))
+        assert told == [(True, "allowed", 1), (False, "limited", 0), (False, "limited", 0), (False, "penalised", 0)]
+        await limiter.check("leased", ANN)
+        assert (await limiter.peek("leased", ANN)).remaining == 999
+        assert (await limiter.peek("off", ANN)).allowed
+        server.error = OSError()
+        assert (await limiter.peek("open", BOB)).reason == "away"
+        assert (await limiter.peek("r", BOB)).source == "local"
+
+
 RULES = (
     Rule("local", 8, when_away="local"),
     Rule("open", 1, when_away="open"),

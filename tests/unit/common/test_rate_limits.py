@@ -16,7 +16,7 @@ from common.limiter import By, MemoryCounters, RateLimiter, Rule, Rules, open_li
 from common.serving.http_errors import install_error_handler
 from common.serving.rate_limit_headers import rate_limit_headers, refusal_headers
 from common.serving.rate_limit_messages import MessageGuard
-from common.serving.rate_limits import RateLimits, limited
+from common.serving.rate_limits import RateLimits, by_address, limited
 
 RULES = Rules(
     [
@@ -80,7 +80,7 @@ def counted_by(x_user: Annotated[str, Header()] = "nobody") -> By:
 def application(limiter: RateLimiter) -> FastAPI:
     app = FastAPI()
     install_error_handler(app)
-    app.add_middleware(RateLimits, limiter_of=lambda _: limiter)
+    app.add_middleware(RateLimits, by=by_address, limiter_of=lambda _: limiter)
 
     @app.get("/plain")
     async def plain() -> str:
@@ -139,6 +139,7 @@ async def test_a_rule_may_follow_from_the_request_and_be_off() -> None:
     def by_path(limiter: RateLimiter) -> ASGIApp:
         return RateLimits(
             application(limiter),
+            by=by_address,
             rule=lambda connection: "off" if connection.url.path == "/plain" else "create",
             limiter_of=lambda _: limiter,
         )
@@ -179,7 +180,7 @@ def said(number: int) -> Message:
 
 async def test_handshakes_are_limited_too() -> None:
     async with open_limiter(RULES, MemoryCounters()) as limiter:
-        app = RateLimits(echo, rule="create", limiter_of=lambda _: limiter)
+        app = RateLimits(echo, rule="create", by=by_address, limiter_of=lambda _: limiter)
         sockets = [Socket(), Socket(), Socket()]
         for socket, extensions in zip(sockets, ("", "", "websocket.http.response"), strict=True):
             await app(socket.scope(extensions={extensions: {}}), socket.receive, socket.send)
@@ -194,7 +195,7 @@ async def test_handshakes_are_limited_too() -> None:
 async def test_messages_over_the_limit_are_dropped_and_far_more_of_them_end_the_connection() -> None:
     socket = Socket(*(said(number) for number in range(9)))
     async with open_limiter(RULES, MemoryCounters()) as limiter:
-        app = RateLimits(echo, message_rule="message", limiter_of=lambda _: limiter)
+        app = RateLimits(echo, message_rule="message", by=by_address, limiter_of=lambda _: limiter)
         await app(socket.scope(), socket.receive, socket.send)
     kinds = [(message["type"], message.get("text", message.get("code"))) for message in socket.sent[1:]]
     notice = '{"code": "rate_limited", "message": "Too many requests; try again in 30 s.", "retry_after_ms": 30000}'
@@ -217,5 +218,5 @@ async def test_what_is_no_request_passes_untouched() -> None:
     async def inner(scope: Scope, _receive: Receive, _send: Send) -> None:
         seen.append(scope["type"])
 
-    await RateLimits(inner)({"type": "lifespan"}, Socket().receive, Socket().send)
+    await RateLimits(inner, by=by_address)({"type": "lifespan"}, Socket().receive, Socket().send)
     assert seen == ["lifespan"]
