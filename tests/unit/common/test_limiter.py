@@ -141,18 +141,30 @@ async def test_leased_uses_need_no_round_trip() -> None:
     assert at_hand.remaining == pytest.approx(95_000, abs=2_000)
 
 
+async def test_nothing_is_leased_for_a_key_that_is_rarely_used() -> None:
+    clock = Clock()
+    server = Server(clock)
+    async with limiting_by(server, Rule("r", 1_000, every_ms=1_000), clock=clock) as limiter:
+        for _ in range(5):
+            await limiter.check("r", ANN)
+            clock.seconds += 0.3
+    assert [ask.want for batch in server.batches for ask in batch] == [0] * 5
+
+
 async def test_what_was_leased_and_not_used_is_given_back_at_the_end() -> None:
     server = Server()
     async with limiting_by(server, Rule("r", 1_000)) as limiter:
-        await limiter.check("r", ANN)
+        for _ in range(3):
+            await limiter.check("r", ANN)
     last = server.batches[-1][0]
-    assert (last.cost, last.settle_unused) == (0, 2)
+    assert (last.cost, last.settle_unused) == (0, 3)
 
 
 async def test_what_was_leased_and_not_used_is_given_back_when_the_lease_ends() -> None:
     server = Server()
     async with limiting_by(server, Rule("r", 1_000, every_ms=250)) as limiter:
-        await limiter.check("r", ANN)
+        for _ in range(2):
+            await limiter.check("r", ANN)
 
         async def settled() -> bool:
             return bool(server.batches[-1][0].settle_until_us)
@@ -234,8 +246,9 @@ async def test_to_peek_is_not_to_use() -> None:
             peeked = await limiter.peek("r", ANN)
             told.append((peeked.allowed, peeked.reason, peeked.remaining))
         assert told == [(True, "allowed", 1), (False, "limited", 0), (False, "limited", 0), (False, "penalised", 0)]
-        await limiter.check("leased", ANN)
-        assert (await limiter.peek("leased", ANN)).remaining == 999
+        for _ in range(3):
+            await limiter.check("leased", ANN)
+        assert (await limiter.peek("leased", ANN)).remaining == 997
         assert (await limiter.peek("off", ANN)).allowed
         server.error = OSError()
         assert (await limiter.peek("open", BOB)).reason == "away"
@@ -361,5 +374,6 @@ async def test_metrics_tell_rules_and_outcomes_and_nobodys_name() -> None:
 async def test_an_open_limiter_is_closed_at_the_end() -> None:
     server = Server()
     async with limiting.open_limiter(Rules([Rule("r", 1_000)]), server) as limiter:
-        await limiter.check("r", ANN)
+        for _ in range(2):
+            await limiter.check("r", ANN)
     assert server.batches[-1][0].cost == 0

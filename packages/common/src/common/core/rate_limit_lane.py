@@ -8,7 +8,8 @@ from common.core.rate_limit_decision import Decision, Reason, Source, not_limite
 from common.core.rate_limit_key import By, limit_key
 from common.core.rate_limit_rule import Rule
 
-FIRST_BLOCK = 2
+FIRST_BLOCK = 4
+GROWTH = 4
 MAX_KNOWN = 50_000
 SHORTEST_SWEEP_SECONDS = 0.025
 LEASE_MARGIN = 0.99
@@ -74,6 +75,16 @@ class Refused:
         return decision
 
 
+@dataclass(slots=True)
+class Seen:
+    """Asked about before, and not so long ago that a lease would have been of no use."""
+
+    until: float
+
+    def take(self, _cost: int, _now: float) -> None:
+        return None
+
+
 class Lane:
     """One rule at work."""
 
@@ -81,7 +92,7 @@ class Lane:
         self.rule = rule
         self.share = rule.share(nodes)
         self.off = not_limited(rule) if rule.is_off else None
-        self.known: dict[By, Held | Refused] = {}
+        self.known: dict[By, Held | Refused | Seen] = {}
         self.tally = tally
         self._owner = owner
         self._asking: set[By] = set()
@@ -96,22 +107,30 @@ class Lane:
         self.tally.add(decision)
         return decision
 
-    def ask(self, by: By, cost: int) -> Ask:
-        """The question about one use. It gives back what is held for the key and, unless that has been asked for
-        already, wants more: twice as much as was used up in time, or as much as was used at all."""
+    def ask(self, by: By, cost: int, now: float) -> Ask:
+        """The question about one use. It gives back what is held for the key and may want more."""
         known = self.known.pop(by, None)
         terms = self.rule.terms
         cost = min(cost, terms.capacity + 1)
         if not terms.lease_budget:
             return Ask(self.key(by), terms, cost)
-        held = known if isinstance(known, Held) else None
-        want = 0
-        if by not in self._asking:
-            self._asking.add(by)
-            want = next_block(held)
-        if held is None:
+        want = self._want(by, known, now)
+        if not isinstance(known, Held):
             return Ask(self.key(by), terms, cost, want, self._owner)
-        return Ask(self.key(by), terms, cost, want, self._owner, held.lease_until_us, held.left)
+        return Ask(self.key(by), terms, cost, want, self._owner, known.lease_until_us, known.left)
+
+    def _want(self, by: By, known: Held | Refused | Seen | None, now: float) -> int:
+        """Nothing for a key that is rarely asked about, nor while an earlier ask is under way. Else several times what
+        was used up in time, or as much as was used at all."""
+        if by in self._asking:
+            return 0
+        if known is None or (isinstance(known, Seen) and now >= known.until):
+            self.known[by] = Seen(now + self.lease_seconds)
+            return 0
+        self._asking.add(by)
+        if not isinstance(known, Held):
+            return FIRST_BLOCK
+        return max(1, known.granted - known.left) if known.left else GROWTH * known.granted
 
     def peek(self, by: By) -> Ask:
         """The question that counts nothing."""
@@ -165,9 +184,3 @@ class Lane:
 
     def expired(self, now: float) -> list[By]:
         return [by for by, known in self.known.items() if known.until <= now]
-
-
-def next_block(held: Held | None) -> int:
-    if held is None:
-        return FIRST_BLOCK
-    return max(1, held.granted - held.left) if held.left else 2 * held.granted

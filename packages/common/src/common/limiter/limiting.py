@@ -76,7 +76,7 @@ class RateLimiter:
         decision = self._without_asking(lane, by, cost)
         if decision is not None:
             return decision
-        answer = await self._post.submit(lane, by, lane.ask(by, cost))
+        answer = await self._post.submit(lane, by, lane.ask(by, cost, self._clock()))
         if answer is None:
             return self._alone(lane, by, cost)
         return lane.told(decided(lane.rule, answer, "server"))

@@ -99,7 +99,7 @@ class Post:
 
     def _resolve(self, batch: Sequence[Waiting], answers: Sequence[Answer | None], sent_at: float) -> None:
         for (lane, by, ask, future, _), answer in zip(batch, answers, strict=True):
-            if ask.want or (answer is not None and answer.outcome != "allowed"):
+            if ask.terms.lease_budget or (answer is not None and answer.outcome != "allowed"):
                 settling = lane.answered(by, ask, answer, sent_at)
                 if settling is not None:
                     self.submit(lane, by, settling)
