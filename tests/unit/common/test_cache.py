@@ -661,6 +661,38 @@ async def test_a_bump_that_the_shared_tier_did_not_take_raises_counts_in_memory_
 
 
 @in_virtual_time
+async def test_one_who_never_heard_that_the_shared_tier_was_not_told_is_told_when_it_is() -> None:
+    async with site() as here:
+        await asyncio.sleep(1)
+        await read(here.one, Origin())
+        here.wires[0].is_cut = here.lines[1].is_cut = True
+        with pytest.raises(UpstreamUnavailable, match="shared cache tier"):
+            await here.one.bump("posts")
+        here.lines[1].is_cut = False
+        await asyncio.sleep(1.1)
+        assert (await read(here.two, Origin())).tier == "shared", "nobody told it"
+        here.wires[0].is_cut = False
+        await asyncio.sleep(0.5)
+        assert here.two.peek("k") is None
+
+
+@in_virtual_time
+async def test_a_restarted_source_costs_each_process_its_own_memory_only() -> None:
+    store, server = Store(now), BusServer()
+
+    def opened(**terms: Any) -> AbstractAsyncContextManager[Cache[bytes]]:
+        return alone("s", shared=InMemorySharedTier(store), invalidations=InMemoryInvalidations(server), **terms)
+
+    async with opened() as one:
+        await read(one, Origin())
+        async with opened(sources=("records",)) as two:
+            two.heard("records", "e1")
+            await asyncio.sleep(0.1)
+            assert one.peek("k")
+            assert (await read(two, Origin())).outcome == "miss", "what was shared before may have missed changes"
+
+
+@in_virtual_time
 async def test_a_bump_that_the_bus_did_not_take_raises_and_the_others_notice_when_it_is_back() -> None:
     async with site() as here:
         origin = Origin()

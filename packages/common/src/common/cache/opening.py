@@ -55,7 +55,7 @@ async def open_cache(
         raise InvalidRequest("name: must be 1 to 64 characters of A-Z a-z 0-9 _ -.")
     tasks = OwnedTasks()
     local = LocalTier(options, size_bytes=codec.size_bytes, clock=clock)
-    access = SharedAccess(shared) if shared else None
+    access = SharedAccess(shared, on_late=lambda tags: cache.tell_late(tags)) if shared else None
     frames = FrameCodec(compress_above_bytes=options.compress_above_bytes, limit_bytes=options.shared_value_bytes)
     values = SharedValues(access, codec, frames) if access else None
     announcer = (

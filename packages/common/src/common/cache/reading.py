@@ -138,7 +138,7 @@ class Cache(Generic[T]):
         if why:
             self._local.drop_all(why)
             if self._access:
-                self._access.owe((EVERYTHING,))
+                self._access.owe((EVERYTHING,), is_late=False)
             logger.info("cache dropped", cache=self.name, why=why)
         self._renew_trust()
 
@@ -182,11 +182,17 @@ class Cache(Generic[T]):
             if isinstance(item, Bumped):
                 self._local.bump(item.tags)
                 if item.owed and self._access:
-                    self._access.owe(item.tags)
+                    self._access.owe(item.tags, is_late=True)
             else:
                 self._local.drop_all(item.why)
                 logger.info("cache dropped", cache=self.name, why=item.why)
         self._renew_trust()
+
+    def tell_late(self, tags: Tags) -> None:
+        """The shared tier has only now learnt of a bump: what anybody took from it meanwhile is to be killed again."""
+        self._local.bump(tags)
+        if self._announcer and not self.is_closed:
+            self._tasks.start(self._announcer.announce(tags, owed=False))
 
     async def _read(self, job: Job[T]) -> Answer[T]:
         check_key(job.key)

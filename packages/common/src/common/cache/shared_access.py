@@ -30,9 +30,12 @@ class SharedAccess:
     While the tier is owed a bump, no entry that bears the tag is read from it or written to it.
     """
 
-    def __init__(self, tier: SharedTier) -> None:
+    def __init__(self, tier: SharedTier, *, on_late: Callable[[Tags], None]) -> None:
+        """`on_late` hears of bumps that the tier learnt of only after others did: what they read meanwhile is old."""
         self._tier = tier
+        self._on_late = on_late
         self._owed: Debt = {}
+        self._late: set[str] = set()
         self._failures_in_a_row = 0
         self._trouble = asyncio.Event()
         self.failures = 0
@@ -73,36 +76,49 @@ class SharedAccess:
         self._owed.update(debt)
         if len(self._owed) > MAX_OWED_TAGS:
             self._owed = debt = {EVERYTHING: object()}
+            self._late = {EVERYTHING}
         return debt
 
     async def pay(self, debt: Debt) -> bool:
         """Whether the tier was told. What it was not told, it is told later."""
-        return await self._pay(debt, self._ask)
+        if await self._ask(lambda: self._tell(tuple(debt))):
+            self._settle(debt)
+            return True
+        self._late.update(debt)
+        self._trouble.set()
+        return False
 
-    def owe(self, tags: Tags) -> None:
+    def owe(self, tags: Tags, *, is_late: bool) -> None:
         """Have the tier told of these as soon as it can be."""
-        self.note_debt(tags)
+        debt = self.note_debt(tags)
+        if is_late:
+            self._late.update(debt)
         self._trouble.set()
 
     async def tend(self) -> None:
         """Runs until cancelled: asks a tier that failed whether it is back, and tells it what it is owed."""
         while True:
             await self._trouble.wait()
+            while self._owed or self.is_away:
+                debt = dict(self._owed)
+                if await self._try(lambda debt=debt: self._tell(tuple(debt))):
+                    self._settle(debt)
+                    self._tell_late(debt)
+                else:
+                    await asyncio.sleep(PROBE_SECONDS)
             self._trouble.clear()
-            while not await self._pay(dict(self._owed), self._try):  # noqa: ASYNC110 - only asking tells
-                await asyncio.sleep(PROBE_SECONDS)
-            logger.info("the shared cache tier was told of all that was bumped")
 
-    async def _pay(
-        self, debt: Debt, ask: Callable[[Callable[[], Coroutine[Any, Any, bool]]], Coroutine[Any, Any, T]]
-    ) -> bool:
-        if not await ask(lambda: self._tell(tuple(debt))):
-            self._trouble.set()
-            return False
-        for tag, owed in debt.items():
-            if self._owed.get(tag) is owed:
+    def _settle(self, debt: Debt) -> None:
+        for tag, mark in debt.items():
+            if self._owed.get(tag) is mark:
                 del self._owed[tag]
-        return True
+
+    def _tell_late(self, debt: Debt) -> None:
+        late = self._late.intersection(debt)
+        self._late -= late
+        if late:
+            logger.info("the shared cache tier was told of what was bumped meanwhile")
+            self._on_late(tuple(late))
 
     async def _tell(self, tags: Tags) -> bool:
         await self._tier.bump(tags)
