@@ -14,13 +14,13 @@ With R = 1 the books are exact and C is the limit L. Otherwise C = L + (R - 1), 
 the window, and at most R - 1 of them, since its last use has not. Who made at most L - 1 uses in the window therefore
 finds at most L - 1 + R - 1 < C on the books.
 
-*Leases.* A process may take up to B = `lease_budget` uses, less what others hold, to admit locally for a twentieth of
-`every`. A lease is on the books from when it is granted until it is settled, and unsettled until `every` after its
-end. Settling strikes out what was not used and stamps the rest with that moment (or the lease's end, if earlier), which
-no use of it is later than; so the first proof holds as it stands. For the second, the books may also hold B uses that
-nobody made yet and B that were made before the window and stamped in it, for these were of leases open as the window
-began. Hence C = L + (R - 1) + 2B, still at most L + L / 20. A process that dies with a lease keeps it open: it costs
-budget, never anybody's limit.
+*Leases.* A process may take up to B = `lease_budget` uses, less what others hold, to admit by itself for a fifth of
+`every`. A lease is on the books from when it is granted until it is settled, and unsettled until `every` after its end.
+Settling strikes out what was not used and stamps the rest with that moment, or with the lease's end if that was
+earlier: no use of it is later. So the first proof holds for the moment at which the last of the window's uses was
+granted. For the second, the books may also hold B uses that nobody made yet, and B that were made before the window
+and stamped in it, for these were of leases open as it began. Hence C = L + (R - 1) + 2B, still at most L + L / 20.
+A process that dies with a lease, or never hears of it, leaves it open: that costs budget, never anybody's limit.
 
 *Clocks.* A stamp later than now means that the clock was set back. It becomes now: uses count for at least `every`, and
 for at most `every` after the clock's return.
