@@ -56,7 +56,7 @@ async def opened(valkey_url: str, nats_url: str) -> AsyncGenerator[Cache[bytes]]
 async def beside_peers(cache: Cache[bytes]) -> list[Metric]:
     aiocache, cashews = SimpleMemoryCache(), CashewsCache()
     cashews.setup("mem://", size=10_000)
-    expiring: TTLCache[str, bytes, float] = TTLCache(10_000, 3600)
+    expiring: TTLCache[str, bytes, float] = TTLCache(10_000, 3600, timer=time.monotonic)
     for key in KEYS:
         await aiocache.set(key, VALUE, ttl=3600)
         await cashews.set(key, VALUE, expire=3600)

@@ -70,12 +70,15 @@ class Loader(Generic[T]):
             value = await within_deadline(job)
         except Exception:
             self.tally.failed_loads += 1
+            self.local.retry_later(job.key, job.policy)
             raise
         finally:
             self.tally.load_seconds += self.clock() - began
         return self._weigh(job, value, self.clock() - began)
 
     def _weigh(self, job: Job[T], value: T | Absent | Unstored[T], seconds: float) -> Loaded[T]:
+        if value is None:
+            raise TypeError("A loader returned None: what is not there is ABSENT.")
         if isinstance(value, Unstored):
             return Loaded(value.value, seconds, 0.0)
         if isinstance(value, Absent):
@@ -190,9 +193,9 @@ class Attempt(Generic[T]):
         if entry is None:
             self._local.note(key, "the last load failed")
             raise error
-        now = self._loader.clock()
-        entry.retry_at = now + policy.retry_seconds
-        self._flight.land(Answer(entry.value, "stale_if_error", "memory", now - entry.loaded_at))
+        entry.stands_in = True
+        self._local.retry_later(key, policy)
+        self._flight.land(Answer(entry.value, "stale_if_error", "memory", self._loader.clock() - entry.loaded_at))
 
     def _put(self, value: T | None, age_seconds: float, fresh_seconds: float) -> None:
         now = self._loader.clock()

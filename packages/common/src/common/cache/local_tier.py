@@ -23,13 +23,17 @@ NEVER_STORED: Final = "never stored"
 class LocalTier(Generic[T]):
     """Memory, epochs and trust of one process. `trusted_until` is set by whoever hears from outside."""
 
-    def __init__(self, options: CacheOptions, *, size_bytes: Callable[[T], int], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, options: CacheOptions, *, size_bytes: Callable[[T], int], clock: Callable[[], float]
+    ) -> None:
+        self._name = name
         self._clock = clock
         self._size_bytes = size_bytes
         self._epochs = EpochTable(options.known_tags)
         self._memory: MemoryTier[T] = MemoryTier(options.memory_bytes, self._note_eviction)
         self._reasons: LRUCache[str, str] = LRUCache(REMEMBERED_REASONS)
         self._dropped_because = ""
+        self._holds_something = False
         self.trusted_until = 0.0
         self.evictions = 0
         self.hits: dict[Outcome, int] = {"hit": 0, "negative": 0}
@@ -66,6 +70,11 @@ class LocalTier(Generic[T]):
         bumped, verified = not self.is_alive(entry), self.is_trusted()
         serves = serves_on_error(policy, overdue_seconds=overdue_seconds, bumped=bumped, verified=verified)
         return entry if serves else None
+
+    def retry_later(self, key: str, policy: Policy) -> None:
+        """A load of it failed."""
+        if entry := self._memory.look(key):
+            entry.retry_at = self._clock() + policy.retry_seconds
 
     def find(self, key: str) -> Entry[T] | None:
         """Whatever is stored, dead or alive."""
@@ -109,6 +118,7 @@ class LocalTier(Generic[T]):
         size = entry_size_bytes(key, tags, weight)
         generation = self._epochs.generation
         entry = Entry(value, outcome, tags, stamp, generation, loaded_at, fresh_until, size)
+        self._holds_something = True
         if not self._memory.keep(key, entry):
             self._reasons[key] = f"not stored in memory: {size} bytes, {self._memory.largest_bytes} are allowed"
 
@@ -117,6 +127,9 @@ class LocalTier(Generic[T]):
 
     def drop_all(self, why: str) -> None:
         """Nothing is believed any more; the memory is taken back as it is needed."""
+        if self._holds_something:
+            logger.info("cache dropped", cache=self._name, why=why)
+        self._holds_something = False
         self._dropped_because = why
         self._epochs.bump((EVERYTHING,))
 

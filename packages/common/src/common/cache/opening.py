@@ -54,7 +54,7 @@ async def open_cache(
     if not _NAME.fullmatch(name):
         raise InvalidRequest("name: must be 1 to 64 characters of A-Z a-z 0-9 _ -.")
     tasks = OwnedTasks()
-    local = LocalTier(options, size_bytes=codec.size_bytes, clock=clock)
+    local = LocalTier(name, options, size_bytes=codec.size_bytes, clock=clock)
     access = SharedAccess(shared, on_late=lambda tags: cache.tell_late(tags)) if shared else None
     frames = FrameCodec(compress_above_bytes=options.compress_above_bytes, limit_bytes=options.shared_value_bytes)
     values = SharedValues(access, codec, frames) if access else None

@@ -139,7 +139,6 @@ class Cache(Generic[T]):
             self._local.drop_all(why)
             if self._access:
                 self._access.owe((EVERYTHING,), is_late=False)
-            logger.info("cache dropped", cache=self.name, why=why)
         self._renew_trust()
 
     def doubt(self) -> Doubt | None:
@@ -185,7 +184,6 @@ class Cache(Generic[T]):
                     self._access.owe(item.tags, is_late=True)
             else:
                 self._local.drop_all(item.why)
-                logger.info("cache dropped", cache=self.name, why=item.why)
         self._renew_trust()
 
     def tell_late(self, tags: Tags) -> None:
@@ -210,7 +208,7 @@ class Cache(Generic[T]):
         """What stood in for the origin a moment ago does so again."""
         entry = self._local.stand_in(job.key, job.tags, job.policy)
         now = self._clock()
-        if entry is None or now >= entry.retry_at:
+        if entry is None or not entry.stands_in or now >= entry.retry_at:
             return None
         return Answer(entry.value, "stale_if_error", "memory", now - entry.loaded_at)
 
@@ -224,7 +222,8 @@ class Cache(Generic[T]):
             return Answer(entry.value, entry.outcome, "memory", now - entry.loaded_at)
         if now >= entry.fresh_until + job.policy.stale_while_revalidate_seconds:
             return None
-        self._refresh(job)
+        if now >= entry.retry_at:
+            self._refresh(job)
         return Answer(entry.value, "stale", "memory", now - entry.loaded_at)
 
     def _start(self, job: Job[T], *, is_refresh: bool = False) -> Flight[Answer[T]]:
@@ -240,6 +239,12 @@ class Cache(Generic[T]):
             self._start(job, is_refresh=True)
 
     async def _bump(self, tags: Tags, debt: Debt) -> bool:
+        try:
+            return await self._tell(tags, debt)
+        except asyncio.CancelledError:
+            raise UpstreamUnavailable(f"The cache {self.name!r} was closed before all were told of a bump.") from None
+
+    async def _tell(self, tags: Tags, debt: Debt) -> bool:
         told = await self._access.pay(debt) if self._access else True
         try:
             confirmed = await self._announcer.announce(tags, owed=not told) if self._announcer else True

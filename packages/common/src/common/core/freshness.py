@@ -43,7 +43,7 @@ class Policy:
     withdrawal of a right."""
 
     retry_seconds: float = 1.0
-    """How long the origin is not asked again after a value stood in for it."""
+    """How long the origin is not asked again after a value stood in for it, or a load behind readers' backs failed."""
 
     load_deadline_seconds: float = 10.0
     """How long one load may take."""

@@ -33,7 +33,10 @@ class Entry(Generic[T]):
     size_bytes: int
     hits: int = 0
     retry_at: float = 0.0
-    """The origin was away; until then it is not asked again as long as this may stand in."""
+    """A load failed; until then none is begun behind anybody's back."""
+
+    stands_in: bool = False
+    """The origin was away, and until `retry_at` it is not asked at all."""
 
     def hits_per_second(self, now: float) -> float:
         """Over its life so far, counted as a second at least."""
