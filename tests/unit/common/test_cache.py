@@ -730,11 +730,16 @@ async def test_a_process_that_the_bus_does_not_reach_bypasses_after_three_second
         assert here.two.doubt()
         assert (await read(here.two, origin)).outcome == "bypass"
         assert (await why(here.two))[1].startswith("the bus has been silent for 3.")
+        began = now()
+        with pytest.raises(UpstreamUnavailable):
+            await here.two.bump("posts")
+        assert now() - began < 0.1, "what is known to be away is not waited for"
         here.lines[1].is_cut = False
         await asyncio.sleep(1.1)
         assert here.two.doubt() is None
         assert here.two.peek("k") is None
-        assert (await read(here.two, origin)).outcome == "hit", "the shared tier was told of every bump"
+        assert (await read(here.two, origin)).outcome == "miss"
+        assert (await read(here.one, origin)).tier == "shared"
 
 
 @in_virtual_time

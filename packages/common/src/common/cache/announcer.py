@@ -10,7 +10,7 @@ import structlog
 
 from common.cache.ports import Invalidations
 from common.core.epochs import Tags
-from common.core.errors import UpstreamUnavailable
+from common.core.errors import ServiceError, UpstreamUnavailable
 from common.core.messages import InvalidMessage, decode, encode
 from common.core.peers import Bumped, Event, Missed, Notice, Peers, SignDue
 from common.core.trust import Doubt
@@ -73,7 +73,11 @@ class Announcer:
 
         Raises UpstreamUnavailable when the bus did not take it.
         """
-        await self._call_the_roll()
+        try:
+            await self._call_the_roll()
+        except ServiceError:
+            self._peers.bump(tags, self._clock(), owed=owed)  # it counts as said, so that the others miss it
+            raise
         async with self._publishing:
             notice = self._peers.bump(tags, self._clock(), owed=owed)
             await self._bus.publish(encode(notice))
@@ -92,7 +96,7 @@ class Announcer:
         while True:
             try:
                 await self._bus.listen(self.hear)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed
+            except ServiceError as error:
                 self._complain(UNHEARD, error)
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -132,7 +136,10 @@ class Announcer:
             await self._until(lambda: self._peers.is_confirmed(number), left_seconds)
 
     async def _call_the_roll(self) -> None:
-        await self.joined(RETURN_SECONDS)
+        if self._peers.doubt(self._clock()):
+            async with self._publishing:
+                await self._bus.publish(encode(self._peers.sign_of_life(self._clock())))
+            await self.joined(RETURN_SECONDS)
         left_seconds = self._peers.knows_everybody_at - self._clock()
         if 0 < left_seconds < math.inf:
             await asyncio.sleep(left_seconds)
@@ -146,7 +153,7 @@ class Announcer:
         try:
             async with self._publishing:
                 await self._bus.publish(encode(notice()))
-        except UpstreamUnavailable as error:
+        except ServiceError as error:
             self._complain(UNSENT, error)
         else:
             self._complaints.discard(UNSENT)

@@ -98,7 +98,8 @@ class Attempt(Generic[T]):
         self._flight = flight
         self._job = job
         self._stamp = self._local.stamp(job.tags)
-        self._lease = self._wish() if self._shared and job.policy.one_load_across_processes else None
+        self._lease = wish_of(job) if self._shared and job.policy.one_load_across_processes else None
+        self._holds_lease = False
 
     async def bypass(self) -> None:
         """Nothing stored is believed, nothing is stored, and nobody joins once the load has begun."""
@@ -118,7 +119,7 @@ class Attempt(Generic[T]):
             if not self._land_found(consulted and consulted.found):
                 await self._fill_from_origin(consulted)
         finally:
-            if self._shared:
+            if self._shared and self._holds_lease:
                 await self._shared.give_back(self._job.key, self._lease)
 
     async def _fill_from_origin(self, consulted: Consulted[T] | None) -> None:
@@ -137,7 +138,7 @@ class Attempt(Generic[T]):
 
     async def _share(self, loaded: Loaded[T], stamp: bytes) -> None:
         assert self._shared  # noqa: S101 - there is a stamp because it was asked
-        lease, self._lease = self._lease, None
+        self._holds_lease = False
         await self._shared.keep(
             self._job.key,
             self._job.tags,
@@ -145,14 +146,16 @@ class Attempt(Generic[T]):
             loaded.value,
             fresh_seconds=loaded.fresh_seconds,
             policy=self._job.policy,
-            lease=lease,
+            lease=self._lease,
         )
 
     async def _consult(self) -> Consulted[T] | None:
         if not self._shared:
             return None
         self._stamp = self._local.stamp(self._job.tags)
-        return await self._shared.consult(self._job.key, self._job.tags, self._lease)
+        consulted = await self._shared.consult(self._job.key, self._job.tags, self._lease)
+        self._holds_lease = bool(self._lease and consulted and consulted.is_for_us_to_load)
+        return consulted
 
     async def _wait_for_others(self, consulted: Consulted[T] | None) -> Consulted[T] | None:
         """Until there is something fresh, or it is for us to load, or another took too long."""
@@ -160,7 +163,6 @@ class Attempt(Generic[T]):
         until = self._loader.clock() + self._job.policy.load_deadline_seconds
         while consulted and not consulted.may_load and not self._serves(consulted.found):
             if self._loader.clock() >= until:
-                self._lease = None
                 break
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(1.5 * pause_seconds, LONGEST_POLL_SECONDS)
@@ -213,10 +215,9 @@ class Attempt(Generic[T]):
     def _holds(self) -> bool:
         return self._local.is_trusted() and self._local.holds(self._job.tags, self._stamp)
 
-    def _wish(self) -> Lease:
-        return Lease(
-            secrets.token_hex(8), round((self._job.policy.load_deadline_seconds + LEASE_MARGIN_SECONDS) * 1000)
-        )
+
+def wish_of(job: Job[T]) -> Lease:
+    return Lease(secrets.token_hex(8), round((job.policy.load_deadline_seconds + LEASE_MARGIN_SECONDS) * 1000))
 
 
 async def within_deadline(job: Job[T]) -> T | Absent | Unstored[T]:

@@ -68,10 +68,10 @@ async def open_cache(
     with observed(cache):
         try:
             if access:
-                loops.start(access.tend())
+                loops.keep(access.tend)
             if announcer:
-                loops.start(announcer.listen())
-                loops.start(announcer.beat())
+                loops.keep(announcer.listen)
+                loops.keep(announcer.beat)
                 await announcer.joined(JOIN_SECONDS)
             yield cache
         finally:

@@ -1,7 +1,7 @@
 """Tasks that a cache starts and sees to the end."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import structlog
@@ -9,6 +9,8 @@ import structlog
 T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
+
+RETRY_SECONDS = 1.0
 
 
 class OwnedTasks:
@@ -22,6 +24,10 @@ class OwnedTasks:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
+
+    def keep(self, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A loop that is begun again should it ever end."""
+        self.start(again_and_again(loop))
 
     async def settle(self, seconds: float) -> None:
         """Let what is under way end by itself, for so long at most."""
@@ -38,3 +44,12 @@ class OwnedTasks:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.debug("a task of the cache failed", error=type(error).__name__)  # whoever waits for it is told
+
+
+async def again_and_again(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    while True:
+        try:
+            await loop()
+        except Exception:
+            logger.exception("a loop of the cache failed and is begun again")
+        await asyncio.sleep(RETRY_SECONDS)

@@ -22,7 +22,7 @@ from common.cache.shared_access import Debt, SharedAccess
 from common.cache.shared_values import SharedValues
 from common.core.cached import Answer, Explanation, Outcome, Tier, check_bump, check_key, check_tags
 from common.core.epochs import EVERYTHING, Tags
-from common.core.errors import UpstreamUnavailable
+from common.core.errors import ServiceError, UpstreamUnavailable
 from common.core.freshness import Policy
 from common.core.peers import Bumped
 from common.core.trust import Doubt, Trust
@@ -248,7 +248,7 @@ class Cache(Generic[T]):
         told = await self._access.pay(debt) if self._access else True
         try:
             confirmed = await self._announcer.announce(tags, owed=not told) if self._announcer else True
-        except UpstreamUnavailable as error:
+        except ServiceError as error:
             self._bumps[False] += 1
             logger.warning("a bump did not reach the other processes", cache=self.name, error=str(error))
             raise

@@ -40,6 +40,10 @@ class Consulted(Generic[T]):
     stamp: bytes
     may_load: bool
 
+    @property
+    def is_for_us_to_load(self) -> bool:
+        return self.may_load and (self.found is None or self.found.fresh_seconds <= 0)
+
 
 class SharedValues(Generic[T]):
     def __init__(self, access: SharedAccess, codec: Codec[T], frames: FrameCodec) -> None:

@@ -61,6 +61,8 @@ class Policy:
                 raise InvalidRequest(f"Policy.{field.name} must be a finite number that is not negative.")
         if self.ttl_seconds == 0 or self.load_deadline_seconds == 0:
             raise InvalidRequest("Policy.ttl_seconds and Policy.load_deadline_seconds must be above 0.")
+        if self.one_load_across_processes and not self.shared:
+            raise InvalidRequest("Policy.one_load_across_processes needs Policy.shared.")
         if self.jitter > 1:
             raise InvalidRequest("Policy.jitter is a share: it must not be above 1.")
         if self.max_ttl_seconds is not None and self.max_ttl_seconds < self.ttl_seconds:
