@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from bench.metric import Metric
 
+WIDTH = 150
 RESULTS = Path(__file__).parent / "results"
 SUITES: dict[str, tuple[str, ...]] = {
     "common": ("tokens", "memory", "rate_limits", "bus"),
@@ -48,7 +49,7 @@ def write(suite: str, metrics: Sequence[Metric]) -> Path:
 
 
 def table(suite: str, metrics: Sequence[Metric]) -> Table:
-    drawn = Table("metric", "ours", "peer's", "unit", "peer", "ratio", "bar", title=suite)
+    drawn = Table(Column("metric", no_wrap=True), "ours", "peer's", "unit", "peer", "ratio", "bar", title=suite)
     for metric in metrics:
         figures = [f"{figure:,.4g}" for figure in (metric.value, metric.peer_value)]
         drawn.add_row(metric.name, *figures, metric.unit, metric.peer, f"{metric.ratio:,.2f}", metric.bar)
@@ -60,7 +61,7 @@ def main(suites: Sequence[str]) -> None:
         sys.exit(f"bench: no suite {', '.join(unknown)}; there are: {', '.join(SUITES)}")
     for suite in suites or tuple(SUITES):
         metrics = asyncio.run(run(suite))
-        Console().print(table(suite, metrics))
+        Console(width=WIDTH).print(table(suite, metrics))
         print(write(suite, metrics))
 
 
