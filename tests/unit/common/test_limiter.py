@@ -1,6 +1,7 @@
 """The limiter's flow: who waits for whom, what is asked and what is known, and what happens while nobody answers."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -163,7 +164,7 @@ async def test_what_was_leased_and_not_used_is_given_back_at_the_end() -> None:
 async def test_what_was_leased_and_not_used_is_given_back_when_the_lease_ends() -> None:
     server = Server()
     async with limiting_by(server, Rule("r", 1_000, every_ms=250)) as limiter:
-        for _ in range(2):
+        while not any(ask.want for batch in server.batches for ask in batch):
             await limiter.check("r", ANN)
 
         async def settled() -> bool:
@@ -288,7 +289,7 @@ async def test_while_the_counters_are_away_each_rule_decides_as_it_says(error: E
         began = time.monotonic()
         assert await modes_of(limiter) == STATED
         assert limiter.is_away
-        assert time.monotonic() - began < 1  # one waited, nobody after it
+        assert time.monotonic() - began < 5  # one waited, nobody after it
         server.error, server.answers = None, lambda: asyncio.sleep(0)
 
         async def is_back() -> bool:
@@ -317,12 +318,14 @@ async def test_no_more_than_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_an_answer_that_came_while_the_loop_was_busy_is_heard() -> None:
     server = Server()
-    server.answers = lambda: asyncio.to_thread(lambda: None)
+    answered = threading.Event()
+    server.answers = lambda: asyncio.to_thread(answered.set)
     async with limiting_by(server, Rule("r", 5), deadline_seconds=0.05) as limiter:
         asking = asyncio.create_task(limiter.check("r", ANN))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        time.sleep(0.2)  # noqa: ASYNC251 - the loop is to be busy
+        answered.wait()
+        time.sleep(0.1)  # noqa: ASYNC251 - the loop is to be busy
         assert (await asking).source == "server"
 
 
