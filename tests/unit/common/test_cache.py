@@ -1,7 +1,7 @@
 """One process's cache, or two on one store and bus, in virtual time."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ from common.cache import (
     open_cache,
     typed,
 )
-from common.core.errors import DeadlineExceeded, InvalidRequest, NotFound, UpstreamUnavailable
+from common.core.errors import DeadlineExceeded, Forbidden, InvalidRequest, NotFound, UpstreamUnavailable
 from tests.fakes.invalidations import BusServer, InMemoryInvalidations
 from tests.fakes.shared_tier import InMemorySharedTier, Store
 from tests.virtual_time import in_virtual_time, now
@@ -836,6 +836,148 @@ async def test_what_cannot_be_read_on_the_bus_drops_everything() -> None:
             await asyncio.sleep(0.01)
             assert cache.peek("k") is None
             assert cache.doubt() is None
+
+
+@in_virtual_time
+async def test_a_listener_that_is_refused_is_tried_again() -> None:
+    class Refused(InMemoryInvalidations):
+        tries = 0
+
+        async def listen(self, hear: Callable[[bytes], None]) -> None:
+            self.tries += 1
+            if self.tries < 3:
+                raise Forbidden("No subscription.")
+            await super().listen(hear)
+
+    line = Refused(BusServer())
+    async with alone(invalidations=line) as cache:
+        assert (await read(cache, Origin())).outcome == "bypass"
+        await asyncio.sleep(3)
+        assert cache.doubt() is None
+
+
+@in_virtual_time
+async def test_a_loop_that_fails_is_begun_again() -> None:
+    class Faulty(InMemoryInvalidations):
+        is_faulty = False
+
+        async def publish(self, data: bytes) -> None:
+            if self.is_faulty:
+                raise ZeroDivisionError
+            await super().publish(data)
+
+    line = Faulty(BusServer())
+    async with alone(invalidations=line) as cache:
+        line.is_faulty = True
+        await asyncio.sleep(5)
+        assert cache.doubt()
+        line.is_faulty = False
+        await asyncio.sleep(3)
+        assert cache.doubt() is None
+
+
+@in_virtual_time
+async def test_a_refresh_that_fails_is_not_repeated_at_once() -> None:
+    policy = Policy(ttl_seconds=10, jitter=0, stale_while_revalidate_seconds=50, retry_seconds=5)
+    async with alone() as cache:
+        origin = Origin()
+        await read(cache, origin, policy)
+        await asyncio.sleep(15)
+        origin.error = NotFound("Gone.")
+        for _ in range(10):
+            assert (await read(cache, origin, policy)).outcome == "stale"
+            await asyncio.sleep(0.1)
+        assert origin.calls == 2
+        await asyncio.sleep(5)
+        assert (await read(cache, origin, policy)).outcome == "stale"
+        await asyncio.sleep(0)
+        assert origin.calls == 3
+
+
+@in_virtual_time
+async def test_a_loader_that_returns_nothing_is_a_bug() -> None:
+    async with alone() as cache:
+        with pytest.raises(TypeError, match="ABSENT"):
+            await read(cache, Origin(answers=[None]))
+
+
+@in_virtual_time
+async def test_a_timeout_of_the_loaders_own_is_the_origin_being_away() -> None:
+    policy = Policy(ttl_seconds=10, jitter=0, stale_if_error_seconds=50)
+    async with alone() as cache:
+        origin = Origin(error=TimeoutError("the origin's"))
+        with pytest.raises(TimeoutError, match="origin"):
+            await read(cache, origin, policy)
+        origin.error = None
+        await read(cache, origin, policy)
+        await asyncio.sleep(15)
+        origin.error = TimeoutError()
+        assert (await read(cache, origin, policy)).outcome == "stale_if_error"
+
+
+@in_virtual_time
+async def test_a_bump_that_is_under_way_when_the_cache_closes_says_that_it_was_not_finished() -> None:
+    line = InMemoryInvalidations(BusServer())
+    slow = Wire(seconds=5)
+    async with alone(shared=InMemorySharedTier(Store(now), slow), invalidations=line) as cache:
+        bumping = asyncio.create_task(cache.bump("posts"))
+        await asyncio.sleep(0.1)
+    with pytest.raises(UpstreamUnavailable, match="closed"):
+        await bumping
+
+
+@in_virtual_time
+async def test_a_value_too_large_for_the_shared_tier_stays_in_memory() -> None:
+    async with site(shared_value_bytes=100) as here:
+        origin = Origin(answers=[bytes(101)])
+        await read(here.one, origin)
+        assert here.one.peek("k")
+        assert here.store.entries == {}
+
+
+@in_virtual_time
+async def test_very_many_bumps_that_the_shared_tier_was_not_told_of_become_one_of_everything() -> None:
+    async with site() as here:
+        await read(here.one, Origin(), key="other", tags=("others",))
+        here.wires[0].is_cut = here.lines[0].is_cut = True
+        for number in range(5000):
+            with suppress(UpstreamUnavailable):
+                await here.one.bump(str(number))
+        here.wires[0].is_cut = here.lines[0].is_cut = False
+        await asyncio.sleep(5)
+        assert (await read(here.two, Origin(), key="other", tags=("others",))).outcome == "miss"
+        assert (await read(here.one, Origin(), key="other", tags=("others",))).tier == "shared"
+
+
+@in_virtual_time
+async def test_while_the_shared_tier_is_owed_a_bump_it_is_not_asked_and_an_explanation_says_so() -> None:
+    async with site() as here:
+        origin = Origin()
+        await read(here.one, origin)
+        here.wires[0].is_cut, here.wires[1].seconds = True, 0.2
+        explaining = asyncio.create_task(here.two.explain("k"))
+        reading = asyncio.create_task(read(here.two, origin))
+        await asyncio.sleep(0.3)
+        with pytest.raises(UpstreamUnavailable):
+            await here.one.bump("posts")
+        assert (await explaining).why == "memory: never stored; shared tier: it has yet to be told of a bump"
+        await reading
+        assert here.two.peek("k") is None
+        trips = here.wires[0].trips
+        await read(here.one, origin)
+        assert here.wires[0].trips == trips
+
+
+@in_virtual_time
+async def test_a_shared_tier_with_a_bug_harms_no_answer() -> None:
+    class Faulty(InMemorySharedTier):
+        async def store(self, *_: Any, **__: Any) -> bool:
+            raise ZeroDivisionError
+
+    async with alone(shared=Faulty(Store(now))) as cache:
+        assert (await read(cache, Origin())).outcome == "miss"
+        await asyncio.sleep(0.1)
+        assert cache.peek("k")
 
 
 @in_virtual_time

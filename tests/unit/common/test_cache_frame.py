@@ -73,6 +73,15 @@ def test_an_entry_that_unpacks_to_more_than_it_says_is_never_unpacked(claimed: i
         codec.unpack(head + bomb)
 
 
+def test_what_only_looks_compressed_is_unreadable() -> None:
+    compressed = zstandard.compress(bytes(1000))
+    spoilt = compressed[:-1] + bytes([compressed[-1] ^ 0xFF]) + b"x"
+    for body in (b"not compressed", compressed[:-2], spoilt):
+        head = struct.pack("!3sBBIIII", b"PWc", 1, 1, 1, 1, 1000, zlib.crc32(bytes(1000)))
+        with pytest.raises(Unreadable):
+            codec.unpack(head + body)
+
+
 def test_an_entry_that_says_it_is_too_large_is_not_unpacked() -> None:
     head = struct.pack("!3sBBIIII", b"PWc", 1, 0, 1, 1, LIMIT_BYTES + 1, 0)
     with pytest.raises(Unreadable, match="bytes"):

@@ -61,6 +61,7 @@ def test_a_stated_cost_counts_instead_of_the_time_that_the_load_took() -> None:
         ("max_ttl_seconds", {"ttl_seconds": 5, "max_ttl_seconds": 4}),
         ("load_deadline_seconds", {"ttl_seconds": 5, "load_deadline_seconds": 0}),
         ("stale_if_error_seconds", {"ttl_seconds": 5, "stale_if_error_seconds": -3}),
+        ("one_load_across_processes", {"ttl_seconds": 5, "shared": False, "one_load_across_processes": True}),
     ],
 )
 def test_terms_that_make_no_sense_are_refused_by_name(field: str, terms: dict[str, float]) -> None:

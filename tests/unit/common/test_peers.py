@@ -166,6 +166,17 @@ def test_a_farewell_leaves_nobody_waiting(room: Room) -> None:
     assert Missed("another process fell silent") not in room.heard["a"]
 
 
+def test_a_peer_that_was_silent_for_very_long_is_forgotten(room: Room) -> None:
+    room.wait(40, "a", "b")
+    number = room.bump("a", "users")
+    assert room.peers["a"].is_confirmed(number)
+
+
+def test_a_farewell_of_somebody_unknown_means_nothing(room: Room) -> None:
+    stranger = Notice(cache="room", source="z", number=7, sent=0.0, leaving=True)
+    assert room.peers["a"].hear(stranger, room.now) == []
+
+
 def test_who_joins_asks_who_is_there_and_then_waits_for_them(room: Room) -> None:
     room.bump("a", "users")
     room.enter("d")

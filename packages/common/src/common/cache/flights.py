@@ -15,10 +15,6 @@ A = TypeVar("A")
 logger = structlog.get_logger(__name__)
 
 
-def still_true() -> bool:
-    return True
-
-
 class Flight(Generic[A]):
     """One load and those who wait for it.
 
@@ -33,11 +29,15 @@ class Flight(Generic[A]):
         self.landed.add_done_callback(retrieve)
         self.task: asyncio.Task[None] | None = None
         self.has_begun = False
-        self.holds: Callable[[], bool] = still_true
+        self.holds: Callable[[], bool] | None = None
         self.waiting = 0
 
     def may_be_joined(self, tags: Tags) -> bool:
-        return self.tags == tags and not self.landed.done() and (not self.has_begun or self.holds())
+        return (
+            self.tags == tags
+            and not self.landed.done()
+            and (not self.has_begun or (self.holds is not None and self.holds()))
+        )
 
     def land(self, answer: A) -> None:
         """Answer all who wait. The flight may go on to put things away."""
@@ -112,5 +112,4 @@ async def run(flight: Flight[A], before: Flight[A] | None, fly: Fly[A]) -> None:
 
 def retrieve(landed: asyncio.Future[Any]) -> None:
     """An error that nobody waits for is not reported by the loop: a refresh that fails is tried again."""
-    if not landed.cancelled():
-        landed.exception()
+    landed.exception()

@@ -196,7 +196,7 @@ class Cache(Generic[T]):
         check_key(job.key)
         check_tags(job.tags)
         self._refuse_if_closed()
-        answer = self._stand_in(job) or (self._from_memory(job) if self.doubt() is None else None)
+        answer = self._stand_in(job) or (self._stale(job) if self.doubt() is None else None)
         if answer is None:
             flight = self._flights.joinable(job.key, job.tags) or self._start(job)
             answer = await self._flights.wait(job.key, flight)
@@ -212,15 +212,12 @@ class Cache(Generic[T]):
             return None
         return Answer(entry.value, "stale_if_error", "memory", now - entry.loaded_at)
 
-    def _from_memory(self, job: Job[T]) -> Answer[T] | None:
-        """What `peek` would not give: the answer is stale, or there was no trust in it a moment ago."""
-        entry = self._local.find(job.key)
-        if entry is None or entry.tags != job.tags or not self._local.is_alive(entry):
+    def _stale(self, job: Job[T]) -> Answer[T] | None:
+        """What expired a moment ago, to be loaded anew behind the reader's back."""
+        entry, now = self._local.find(job.key), self._clock()
+        if entry is None or now >= entry.fresh_until + job.policy.stale_while_revalidate_seconds:
             return None
-        now = self._clock()
-        if now < entry.fresh_until:
-            return Answer(entry.value, entry.outcome, "memory", now - entry.loaded_at)
-        if now >= entry.fresh_until + job.policy.stale_while_revalidate_seconds:
+        if entry.tags != job.tags or not self._local.is_alive(entry):
             return None
         if now >= entry.retry_at:
             self._refresh(job)
