@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from common.cache.ports import Hear
 from common.core.errors import UpstreamUnavailable
-
-Hear = Callable[[bytes], None]
 
 
 def at_once() -> float:
@@ -34,9 +33,19 @@ class InMemoryInvalidations:
         self._hear: Hear | None = None
         self._free_to_send_at = 0.0
         self._free_to_hear_at = 0.0
-        self.is_cut = False
+        self._is_cut = False
         self.is_leaky = False
         server.lines.append(self)
+
+    @property
+    def is_cut(self) -> bool:
+        return self._is_cut
+
+    @is_cut.setter
+    def is_cut(self, cut: bool) -> None:
+        was, self._is_cut = self._is_cut, cut
+        if was and not cut and self._hear:
+            self._hear(None)
 
     async def publish(self, data: bytes) -> None:
         if self.is_cut and not self.is_leaky:

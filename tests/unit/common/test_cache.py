@@ -1,7 +1,7 @@
 """One process's cache, or two on one store and bus, in virtual time."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from common.cache import (
     open_cache,
     typed,
 )
+from common.cache.ports import Hear
 from common.core.errors import DeadlineExceeded, Forbidden, InvalidRequest, NotFound, UpstreamUnavailable
 from tests.fakes.invalidations import BusServer, InMemoryInvalidations
 from tests.fakes.shared_tier import InMemorySharedTier, Store
@@ -743,6 +744,21 @@ async def test_a_process_that_the_bus_does_not_reach_bypasses_after_three_second
 
 
 @in_virtual_time
+async def test_an_interruption_however_short_costs_the_memory_and_a_moment() -> None:
+    async with site() as here:
+        await asyncio.sleep(1)
+        await read(here.two, Origin())
+        here.lines[1].is_cut = True
+        await asyncio.sleep(0.2)
+        assert here.two.peek("k"), "it may go on for three seconds"
+        here.lines[1].is_cut = False
+        assert here.two.doubt()
+        assert here.two.peek("k") is None
+        await asyncio.sleep(0.1)
+        assert here.two.doubt() is None
+
+
+@in_virtual_time
 async def test_a_bump_waits_no_longer_than_told_for_a_process_that_does_not_confirm_and_says_so() -> None:
     async with site(confirm_seconds=0.5) as here:
         await asyncio.sleep(1)
@@ -843,7 +859,7 @@ async def test_a_listener_that_is_refused_is_tried_again() -> None:
     class Refused(InMemoryInvalidations):
         tries = 0
 
-        async def listen(self, hear: Callable[[bytes], None]) -> None:
+        async def listen(self, hear: Hear) -> None:
             self.tries += 1
             if self.tries < 3:
                 raise Forbidden("No subscription.")

@@ -151,6 +151,17 @@ def test_what_was_said_before_one_was_deaf_does_not_restore_belief(room: Room) -
     assert b.doubt(room.now + 3.1)
 
 
+def test_one_whose_line_broke_begins_anew(room: Room) -> None:
+    b = room.peers["b"]
+    late = b.sign_of_life(room.now - 0.1)
+    assert b.line_broke(room.now) == [Missed("the bus was interrupted"), SignDue()]
+    assert not room.trusts("b")
+    assert b.hear(late, room.now) == []
+    assert b.sign_of_life(room.now).deaf
+    room.beat("b")
+    assert room.trusts("b")
+
+
 def test_the_silence_of_a_peer_drops_everything_once(room: Room) -> None:
     room.wait(5, "a", "b")
     assert room.heard["a"] == [Missed("another process fell silent")]

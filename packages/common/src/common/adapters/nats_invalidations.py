@@ -2,12 +2,12 @@
 in the order in which the server took them."""
 
 import asyncio
-from collections.abc import Callable
 
 from common.adapters.nats_bus import Bus
 from common.adapters.nats_connection import ConnectionLost
-from common.adapters.nats_subscriptions import Arrived
-from common.core.errors import UpstreamUnavailable
+from common.adapters.nats_subscriptions import Arrived, Change
+from common.cache.ports import Hear
+from common.core.errors import ServiceError, UpstreamUnavailable
 from common.core.subjects import CACHE_INVALIDATE
 
 
@@ -26,11 +26,18 @@ class NatsInvalidations:
         except ConnectionLost as error:
             raise UpstreamUnavailable("NATS is not connected: a cache invalidation was not sent.") from error
 
-    async def listen(self, hear: Callable[[bytes], None]) -> None:
+    async def listen(self, hear: Hear) -> None:
         """Until cancelled. Raises Forbidden."""
+        refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def deliver(arrived: Arrived) -> None:
             hear(arrived.payload)
 
-        async with self._link.subscribed(self._subject, deliver):
-            await asyncio.get_running_loop().create_future()
+        def changed(change: Change) -> None:
+            if change == "in_place":
+                hear(None)
+            elif isinstance(change, ServiceError) and not refused.done():
+                refused.set_exception(change)
+
+        async with self._link.subscribed(self._subject, deliver, changed=changed):
+            await refused

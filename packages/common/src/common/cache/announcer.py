@@ -116,18 +116,19 @@ class Announcer:
     async def say_farewell(self) -> None:
         await self._say(lambda: self._peers.farewell(self._clock()))
 
-    def hear(self, data: bytes) -> None:
-        """What cannot be read may have been a bump, by a later version of this very code."""
-        try:
-            notice = decode(Notice, data)
-        except InvalidMessage as error:
-            self._complain(UNREADABLE, error)
-            self._carry_out([Missed("an invalidation could not be read")])
-            return
-        self._carry_out(self._peers.hear(notice, self._clock()))
+    def hear(self, data: bytes | None) -> None:
+        self._carry_out(self._peers.line_broke(self._clock()) if data is None else self._understood(data))
         for future, holds in list(self._waiting.items()):
             if holds() and not future.done():
                 future.set_result(None)
+
+    def _understood(self, data: bytes) -> list[Event]:
+        """What cannot be read may have been a bump, by a later version of this very code."""
+        try:
+            return self._peers.hear(decode(Notice, data), self._clock())
+        except InvalidMessage as error:
+            self._complain(UNREADABLE, error)
+            return [Missed("an invalidation could not be read")]
 
     async def _wait_for_peers(self, number: int) -> None:
         """A peer that speaks and yet does not confirm is waited for anew, but not for ever."""

@@ -1,7 +1,7 @@
 """What a cache needs of the outside, by role. Adapters: valkey_cache.py, nats_invalidations.py."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from common.core.epochs import Tags
 
@@ -57,6 +57,10 @@ class SharedTier(Protocol):
         ...
 
 
+Hear: TypeAlias = Callable[[bytes | None], None]
+"""Takes a message. None: the line was broken, and what was said meanwhile did not arrive; what is said now does."""
+
+
 class Invalidations(Protocol):
     """A broadcast that its sender hears, too."""
 
@@ -65,6 +69,6 @@ class Invalidations(Protocol):
         away; whether it arrived is learnt by hearing it."""
         ...
 
-    async def listen(self, hear: Callable[[bytes], None]) -> None:
+    async def listen(self, hear: Hear) -> None:
         """Call `hear` for every message, in order, until cancelled; waits for a bus that is away."""
         ...

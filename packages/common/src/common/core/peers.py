@@ -6,8 +6,8 @@ line breaks. From that follow four rules:
 
 - A process believes its memory only while it hears itself: what it said at most `silence_seconds` ago came back to it,
   and with it all that others had said before, unless the line broke since.
-- One that has not heard itself is deaf, and says so. It drops everything, and believes again once it has heard itself
-  say that it no longer is. Being deaf, it asks who is there, and the others answer.
+- One that has not heard itself, or whose line broke, is deaf, and says so. It drops everything, and believes again once
+  it has heard itself say that it no longer is. Being deaf, it asks who is there, and the others answer.
 - A peer that falls silent may have said something that was lost: everything is dropped.
 - A bump is certain once it came back to its sender, and every peer known by then has confirmed it, is deaf, or was not
   heard for so long that it must be. One that joins later stores nothing that it read before it was heard.
@@ -102,6 +102,7 @@ class Peers:
         self._heard_myself = -math.inf
         self._believed_sent = -math.inf
         self._deaf_sent = -math.inf
+        self._line_broke_at = -math.inf
         self._joined_at = math.inf
         self._has_believed = False
         self._peers: dict[str, Peer] = {}
@@ -155,6 +156,12 @@ class Peers:
         if notice.leaving:
             del self._peers[notice.source]
         return [*events, *self._follow(peer, notice, now)]
+
+    def line_broke(self, now: float) -> list[Event]:
+        """The line stands again, and what the others said meanwhile was lost: begin as one who was deaf."""
+        self._line_broke_at = now
+        self._heard_myself = self._believed_sent = -math.inf
+        return [Missed("the bus was interrupted"), SignDue()]
 
     def drop_for_silent(self, now: float) -> list[Event]:
         """What must be done for the sake of peers that were not heard for too long. Bumps go on waiting for them."""
@@ -216,6 +223,8 @@ class Peers:
         return True
 
     def _hear_myself(self, notice: Notice, now: float) -> list[Event]:
+        if notice.sent < self._line_broke_at:
+            return []
         self._heard_myself = max(self._heard_myself, notice.sent)
         if notice.number > self._returned:
             self._returned = notice.number
