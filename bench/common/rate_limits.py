@@ -29,7 +29,10 @@ LEASED_CHECKS = 16_000
 TURNS_ALONE = 250
 PATIENCE_SECONDS = 10.0  # what a busy machine delays is to be measured, not decided otherwise
 RULES = Rules(
-    [Rule("exact", LIMIT, every_ms=1_000, mode="exact"), Rule("leased", 1_000_000, every_ms=1_000, mode="leased")]
+    [
+        Rule("exact", LIMIT, every_ms=1_000, mode="exact"),
+        Rule("leased", 60_000_000, every_ms=60_000, mode="leased"),
+    ]
 )
 
 Caller: TypeAlias = Callable[[Sequence[By]], Coroutine[None, None, int]]
