@@ -70,3 +70,10 @@ def test_what_is_not_json_is_an_upstream_that_does_not_answer(content: bytes) ->
     except UpstreamUnavailable:
         return
     assert answer == json.loads(content or b"null")
+
+
+@pytest.mark.parametrize("content", [b'{"items": ' + b"[" * 5000 + b"]" * 5000 + b"}", b'{"items": ["\xff"]}'])
+def test_a_user_s_json_that_is_nested_too_deeply_is_no_error_of_another_type(content: bytes) -> None:
+    with pytest.raises(UpstreamUnavailable):
+        json_body(content)
+    assert describe(content) == ""

@@ -22,6 +22,9 @@ from common.core.errors import (
 
 Record: TypeAlias = dict[str, Any]
 
+UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+"""What decoding raises for bytes that are no JSON, hold text that is no UTF-8, or are nested too deeply."""
+
 REFUSALS: dict[int, type[ServiceError]] = {
     400: InvalidRequest,
     401: Unauthenticated,
@@ -64,13 +67,14 @@ def failed_in_batch(content: bytes) -> tuple[int, ServiceError] | None:
 
 
 def json_body(content: bytes) -> Any:
-    """Raises UpstreamUnavailable for an answer that is not JSON: something other than PocketBase spoke."""
+    """Raises UpstreamUnavailable for an answer that cannot be read: it is no JSON, as of something other than
+    PocketBase, or a user's JSON in it is nested too deeply."""
     if not content:
         return None
     try:
         return msgspec.json.decode(content)
-    except msgspec.DecodeError as error:
-        raise UpstreamUnavailable("PocketBase's answer is not JSON.") from error
+    except UNREADABLE as error:
+        raise UpstreamUnavailable("PocketBase's answer cannot be read as JSON.") from error
 
 
 def items_of(answer: object) -> list[Record]:
@@ -86,7 +90,7 @@ def items_of(answer: object) -> list[Record]:
 def parsed(content: bytes) -> object:
     try:
         return msgspec.json.decode(content)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 
