@@ -195,8 +195,8 @@ class Attempt(Generic[T]):
         if entry is None:
             self._local.note(key, "the last load failed")
             raise error
-        entry.stands_in = True
         self._local.retry_later(key, policy)
+        entry.stands_in = True
         self._flight.land(Answer(entry.value, "stale_if_error", "memory", self._loader.clock() - entry.loaded_at))
 
     def _put(self, value: T | None, age_seconds: float, fresh_seconds: float) -> None:

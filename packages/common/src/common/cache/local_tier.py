@@ -72,9 +72,10 @@ class LocalTier(Generic[T]):
         return entry if serves else None
 
     def retry_later(self, key: str, policy: Policy) -> None:
-        """A load of it failed."""
+        """A load of it failed: it does not stand in for an origin that has answered, if only to refuse."""
         if entry := self._memory.look(key):
             entry.retry_at = self._clock() + policy.retry_seconds
+            entry.stands_in = False
 
     def find(self, key: str) -> Entry[T] | None:
         """Whatever is stored, dead or alive."""
