@@ -33,3 +33,15 @@ async def test_once_the_origin_has_refused_nothing_stands_in_for_it() -> None:
         for _ in range(2):
             with pytest.raises(Forbidden):
                 await cache.get_or_load("k", refused, policy=POLICY)
+
+
+@in_virtual_time
+async def test_a_load_that_ends_in_no_ordinary_error_leaves_nobody_waiting() -> None:
+    class Odd(BaseException): ...
+
+    async def odd() -> bytes:
+        raise Odd
+
+    async with open_cache("odd", RAW, clock=now) as cache, asyncio.timeout(1):
+        with pytest.raises(UpstreamUnavailable):
+            await cache.get_or_load("k", odd, policy=POLICY)

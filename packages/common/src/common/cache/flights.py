@@ -101,13 +101,13 @@ async def run(flight: Flight[A], before: Flight[A] | None, fly: Fly[A]) -> None:
             await asyncio.wait([before.landed])
         flight.has_begun = True
         await fly(flight)
-    except asyncio.CancelledError:
-        flight.fail(UpstreamUnavailable("The load was called off."))
-        raise
     except Exception as error:
         if flight.landed.done():
             logger.exception("an answer could not be put away")
         flight.fail(error)
+    except BaseException:  # whatever ended the load, nobody is left waiting for it
+        flight.fail(UpstreamUnavailable("The load was called off."))
+        raise
 
 
 def retrieve(landed: asyncio.Future[Any]) -> None:
