@@ -76,8 +76,9 @@ def ours(limiter: RateLimiter, rule: str, checks: int) -> Caller:
 
 
 def peer(url: str, checks: int) -> Caller:
-    """`limits` with the same limit on redis-py, as we are; a key's name is what it would be in a service."""
-    window = MovingWindowRateLimiter(RedisStorage(f"async+{url}", implementation="redispy"))
+    """`limits` with the same limit on valkey-py, the faster of its clients here; a key is what it would be in a service."""
+    storage = RedisStorage(f"async+{url.replace('redis:', 'valkey:')}", implementation="valkey")
+    window = MovingWindowRateLimiter(storage)
     item = RateLimitItemPerSecond(LIMIT)
 
     async def call(own: Sequence[By]) -> int:
