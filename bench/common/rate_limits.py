@@ -76,7 +76,7 @@ def ours(limiter: RateLimiter, rule: str, checks: int) -> Caller:
 
 
 def peer(url: str, checks: int) -> Caller:
-    """`limits` with the same limit, on valkey-py, the faster of its clients; keys are what they would be in a service."""
+    """`limits` with the same limit, on valkey-py, the faster of its clients."""
     storage = RedisStorage(f"async+{url.replace('redis:', 'valkey:')}", implementation="valkey")
     window = MovingWindowRateLimiter(storage)
     item = RateLimitItemPerSecond(LIMIT)
