@@ -48,7 +48,10 @@ _HEADER_LINE = re.compile(
 _SCHEME = re.compile(r"\b(?:bearer|basic)\s{1,4}(?P<secret>[A-Za-z0-9._~+/=-]{4,})", _ASCII)
 _TOKEN = re.compile(r"(?P<secret>eyJ[A-Za-z0-9_-]{16,}[A-Za-z0-9_.-]*)")
 _SEED = re.compile(r"(?P<secret>S[AOUNCX][A-Z2-7]{56,}|(?<![A-Z2-7])S[AOUNCX][A-Z2-7]{40,})")
-_URL_USER = re.compile(r"""(?<=://)(?!\[redacted\]@)(?P<secret>[^/\s:@"]*:[^/\s"]*|[^/\s?#@"]+)@""")
+_URL_USER = re.compile(
+    r"""(?<=://)(?!\[redacted\]@)(?P<secret>[^/\s:@"]*:[^/\s"]*|[^/\s:@"]{0,256}:(?!\d{1,5}/)[^\s"]{0,256}|[^/\s?#@"]+)@"""
+)
+"""The second form is of a password that holds a slash, as base64 does: what stands before it is no port."""
 _PRIVATE_BLOCK = re.compile(
     r"(?P<secret>-{3,5}BEGIN [A-Z0-9 ]{0,40}(?:PRIVATE KEY|SEED|JWT)[A-Z0-9 ]{0,20}-{3,5}"
     r".*?(?:-{3,6}END [A-Z0-9 ]{0,60}-{3,6}|\Z))",
