@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -213,8 +214,8 @@ async def test_require_raises_what_the_transports_know() -> None:
         assert caught.value.decision.limit == 1
 
 
-@pytest.mark.parametrize("cost", [0, -1, -(10**12)])
-async def test_a_use_costs_something(cost: int) -> None:
+@pytest.mark.parametrize("cost", [0, -1, -(10**12), 1.5, float("nan"), True])
+async def test_a_use_costs_a_whole_number_of_uses(cost: Any) -> None:
     async with limiting_by(Server(), Rule("r", 5)) as limiter:
         with pytest.raises(InvalidRequest, match="cost"):
             await limiter.check("r", ANN, cost=cost)

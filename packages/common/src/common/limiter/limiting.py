@@ -17,6 +17,8 @@ from common.limiter.post import Post
 
 DEADLINE_SECONDS = 0.25
 EVERYBODY = By()
+UNFIT_COST = "cost: must be a whole number of at least 1."
+"""Said of any other number as well: a fraction cannot be sent to the counters, and NaN would pass every limit."""
 
 
 class Lanes(dict[str, Lane]):
@@ -64,9 +66,10 @@ class RateLimiter:
         return self._post.is_away
 
     async def check(self, rule: str, by: By = EVERYBODY, *, cost: int = 1) -> Decision:
-        """Count `cost` uses, all or none. Raises UnknownRule, and InvalidRequest for a cost below 1."""
-        if cost < 1:
-            raise InvalidRequest("The cost of a use must be at least 1.")
+        """Count `cost` uses, all or none. Raises UnknownRule, and InvalidRequest for a cost that is no whole number
+        or below 1."""
+        if type(cost) is not int or cost < 1:
+            raise InvalidRequest(UNFIT_COST)
         lane = self._lanes[rule]
         known = lane.known.get(by)
         if known is not None:
@@ -83,8 +86,8 @@ class RateLimiter:
 
     def try_check(self, rule: str, by: By = EVERYBODY, *, cost: int = 1) -> Decision | None:
         """The same at once; None, and nothing is counted, where the shared counters have to be asked."""
-        if cost < 1:
-            raise InvalidRequest("The cost of a use must be at least 1.")
+        if type(cost) is not int or cost < 1:
+            raise InvalidRequest(UNFIT_COST)
         lane = self._lanes[rule]
         known = lane.known.get(by)
         if known is not None:
