@@ -143,6 +143,14 @@ async def test_leased_uses_need_no_round_trip() -> None:
     assert at_hand.remaining == pytest.approx(95_000, abs=2_000)
 
 
+async def test_one_lease_is_asked_for_at_a_time() -> None:
+    server = Server()
+    async with limiting_by(server, Rule("r", 1_000)) as limiter:
+        await limiter.check("r", ANN)
+        await at_once(5, lambda: limiter.check("r", ANN))
+    assert [ask.want for ask in server.batches[1]] == [4, 0, 0, 0, 0]
+
+
 async def test_nothing_is_leased_for_a_key_that_is_rarely_used() -> None:
     clock = Clock()
     server = Server(clock)
