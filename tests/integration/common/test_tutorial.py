@@ -128,3 +128,23 @@ async def is_ready(titles: Titles) -> None:
             return (await client.get("/readyz")).is_success
 
         await eventually(ready)
+
+
+async def test_while_nats_is_away_it_says_so_and_can_be_told_to_stop(folder: Path, valkey_url: str) -> None:
+    port, operations_port = free_port(), free_port()
+    environment = {
+        "TITLES_PORT": str(port),
+        "TITLES_OPERATIONS_PORT": str(operations_port),
+        "TITLES_POCKETBASE_EMAIL": "superuser@pocketwire.test",
+        "TITLES_POCKETBASE_PASSWORD": "unused",
+        "TITLES_VALKEY_URL": valkey_url,
+        "TITLES_NATS_URL": f"nats://127.0.0.1:{free_port()}",
+    }
+    command, log = [sys.executable, str(folder / "titles.py")], folder / "titles.log"
+    with server(command, port=operations_port, log=log, environment=environment) as process:
+        async with httpx.AsyncClient() as client:
+            ready = await client.get(f"http://127.0.0.1:{operations_port}/readyz", timeout=10)
+        assert ready.status_code == 503
+        assert "nats" in ready.text
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 10) == 0

@@ -1,5 +1,6 @@
 """Runs one service: its public application, and beside it a loopback listener for operators."""
 
+import asyncio
 import faulthandler
 import signal
 import socket
@@ -22,6 +23,9 @@ DRAIN_SECONDS = 10
 
 STOP_SECONDS = 14
 """What the whole process has to end; a supervisor should be patient for longer."""
+
+SIGNAL_SECONDS = 0.1
+"""How soon a process that is still starting takes notice of a signal."""
 
 STARTUP_FAILURE = 3
 LOOP_FAILURE = 70
@@ -93,6 +97,18 @@ class PublicServer(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's own does not hear a signal while the lifespan waits, which may be for a server that stays away."""
+        starting = asyncio.create_task(super().startup(sockets))  # noqa: TID251 - awaited here, or ended here
+        while not starting.done():
+            await asyncio.wait([starting], timeout=SIGNAL_SECONDS)
+            if self.should_exit and not starting.done():
+                faulthandler.dump_traceback_later(STOP_SECONDS, exit=True)
+                starting.cancel()
+                await asyncio.wait([starting])
+                return
+        await starting
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # A blocked loop, a lifespan that does not end, a thread that is waited for: none may keep the process.
         faulthandler.dump_traceback_later(STOP_SECONDS, exit=True)
@@ -123,7 +139,7 @@ def serve(app: ASGIApp, *, host: str, port: int, before_drain: Callable[[], None
     server = PublicServer(config, before_drain)
     with suppress(KeyboardInterrupt):
         server.run()
-    if not server.started:
-        sys.exit(STARTUP_FAILURE)
     if has_died():
         sys.exit(LOOP_FAILURE)
+    if not (server.started or server.should_exit):
+        sys.exit(STARTUP_FAILURE)
