@@ -5,7 +5,7 @@ import faulthandler
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -80,6 +80,15 @@ async def operations(app: FastAPI, port: int) -> AsyncGenerator[None]:
         yield
 
 
+async def exit_of(work: Coroutine[Any, Any, None]) -> SystemExit | None:
+    """Brought out of the task by hand: the loop would report it as an error that nobody took."""
+    try:
+        await work
+    except SystemExit as left:
+        return left
+    return None
+
+
 class PublicServer(uvicorn.Server):
     """Tells the application before it waits for open requests: endless ones are to end by themselves."""
 
@@ -99,7 +108,7 @@ class PublicServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's own does not hear a signal while the lifespan waits, which may be for a server that stays away."""
-        starting = asyncio.create_task(super().startup(sockets))  # noqa: TID251 - awaited here, or ended here
+        starting = asyncio.create_task(exit_of(super().startup(sockets)))  # noqa: TID251 - awaited here, or ended here
         while not starting.done():
             await asyncio.wait([starting], timeout=SIGNAL_SECONDS)
             if self.should_exit and not starting.done():
@@ -107,7 +116,8 @@ class PublicServer(uvicorn.Server):
                 starting.cancel()
                 await asyncio.wait([starting])
                 return
-        await starting
+        if left := await starting:
+            raise left
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # A blocked loop, a lifespan that does not end, a thread that is waited for: none may keep the process.
