@@ -162,6 +162,20 @@ def test_one_whose_line_broke_begins_anew(room: Room) -> None:
     assert room.trusts("b")
 
 
+def test_one_that_was_deaf_waits_for_all_it_knew_however_little_it_had_heard_of_them(room: Room) -> None:
+    a, b = room.peers["a"], room.peers["b"]
+    b.line_broke(room.now)
+    a.hear(b.sign_of_life(room.now), room.now)
+    room.deaf = {"a"}
+    room.beat("b")  # b believes again, and a did not hear it
+    a.line_broke(room.now)
+    room.deaf = {"b"}
+    room.beat("a")
+    number = room.bump("a", "users")
+    assert not a.is_confirmed(number)
+    assert a.excused_at(number) == room.now + 0.5
+
+
 def test_the_silence_of_a_peer_drops_everything_once(room: Room) -> None:
     room.wait(5, "a", "b")
     assert room.heard["a"] == [Missed("another process fell silent")]

@@ -234,11 +234,20 @@ class Peers:
             return [SignDue()]
         if notice.sent < self._deaf_sent:
             return []
-        returns = math.isinf(self._joined_at) and self._has_believed
+        joins, was_here = math.isinf(self._joined_at), self._has_believed
         self._has_believed = True
         self._believed_sent = max(self._believed_sent, notice.sent)
-        self._joined_at = min(self._joined_at, now)
-        return [Missed("the bus was not heard")] if returns else []
+        if not joins:
+            return []
+        self._joined_at = now
+        for peer in self._peers.values():
+            self._take_for_believing(peer, now)
+        return [Missed("the bus was not heard")] if was_here else []
+
+    def _take_for_believing(self, peer: Peer, now: float) -> None:
+        """What was known of it may be old."""
+        peer.is_deaf = False
+        peer.unanswered_since = now if peer.confirmed < self._returned else math.inf
 
     def _make_room(self) -> list[Event]:
         if len(self._peers) < MAX_PEERS:
