@@ -223,25 +223,26 @@ class Peers:
         return True
 
     def _hear_myself(self, notice: Notice, now: float) -> list[Event]:
+        """What came back counts once we are no longer deaf: until then we do not know who is there."""
         if notice.sent < self._line_broke_at:
             return []
         self._heard_myself = max(self._heard_myself, notice.sent)
-        if notice.number > self._returned:
-            self._returned = notice.number
-            for peer in self._unconfirmed(self._returned):
-                peer.unanswered_since = min(peer.unanswered_since, now)
         if notice.deaf:
             return [SignDue()]
         if notice.sent < self._deaf_sent:
             return []
-        joins, was_here = math.isinf(self._joined_at), self._has_believed
-        self._has_believed = True
         self._believed_sent = max(self._believed_sent, notice.sent)
-        if not joins:
-            return []
+        if notice.number > self._returned:
+            self._returned = notice.number
+            for peer in self._unconfirmed(self._returned):
+                peer.unanswered_since = min(peer.unanswered_since, now)
+        return self._join(now) if math.isinf(self._joined_at) else []
+
+    def _join(self, now: float) -> list[Event]:
         self._joined_at = now
         for peer in self._peers.values():
             self._take_for_believing(peer, now)
+        was_here, self._has_believed = self._has_believed, True
         return [Missed("the bus was not heard")] if was_here else []
 
     def _take_for_believing(self, peer: Peer, now: float) -> None:
