@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import nats.errors
@@ -53,9 +54,15 @@ class Server:
         """It neither reads nor answers, and its connections stand."""
         self.process.send_signal(signal.SIGSTOP)
         try:
+            await eventually(partial(asyncio.to_thread, self._stands_still))
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    def _stands_still(self) -> bool:
+        """The signal reaches its threads one after the other."""
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        return all(thread.read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
 @pytest.fixture

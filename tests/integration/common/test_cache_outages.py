@@ -138,6 +138,15 @@ async def test_valkey_killed_under_load_leaves_memory_and_the_origin_and_comes_b
     assert load.slowest_read_seconds < 2
 
 
+async def both_doubt(one: Cache[bytes], two: Cache[bytes]) -> None:
+    """Each counts its seconds from what it heard last."""
+
+    async def ask() -> bool:
+        return one.doubt() is not None and two.doubt() is not None
+
+    await eventually(ask)
+
+
 async def test_nats_killed_under_load_means_bypass_after_three_seconds_and_comes_back_alone() -> None:
     async with site() as (_, nats, one, two), under_load(one, two) as load:
         await load.shows("hit memory")
@@ -146,6 +155,7 @@ async def test_nats_killed_under_load_means_bypass_after_three_seconds_and_comes
         killed = time.monotonic()
         await load.shows("bypass origin")
         assert time.monotonic() - killed < 3.5
+        await both_doubt(one, two)
         load.outcomes.clear()
         await eventually(load.count, lambda outcomes: outcomes.total() > 200)
         assert set(load.outcomes) == {"bypass origin"}
