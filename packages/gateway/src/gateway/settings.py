@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PositiveInt, SecretStr, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, NonNegativeInt, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.serving.settings import Key, LogLevel, Names, Port, Url, key_bytes
 from gateway.core.client_address import TrustedProxies
+from gateway.core.operator_key import MIN_KEY_LENGTH
 from gateway.core.session_token import OWN_AUDIENCE
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -16,6 +17,14 @@ def signing_key(value: SecretStr) -> SecretStr:
     if not 0 < int.from_bytes(key_bytes(value), "big") < P256_ORDER:
         raise ValueError("must be base64url of a P-256 private value")
     return value
+
+
+def checked_operator_key(value: SecretStr | None) -> SecretStr | None:
+    """Empty is as good as absent: no empty key may ever open anything."""
+    key = value.get_secret_value() if value else ""
+    if key and len(key) < MIN_KEY_LENGTH:
+        raise ValueError(f"must have at least {MIN_KEY_LENGTH} characters")
+    return value if key else None
 
 
 class Settings(BaseSettings):
@@ -30,7 +39,7 @@ class Settings(BaseSettings):
     """Port of the public listener."""
 
     operations_port: Port = 8111
-    """Port of /livez, /readyz and /metrics on loopback; 0 opens none."""
+    """Port of /livez, /readyz, /metrics and /operator on loopback; 0 opens none."""
 
     log_level: LogLevel = "INFO"
     """Least severe log lines that are written."""
@@ -49,6 +58,29 @@ class Settings(BaseSettings):
 
     session_key: Key
     """Seals PocketBase's tokens in Valkey: base64url of 32 bytes. Another key ends every session."""
+
+    session_grace_seconds: Annotated[int, Field(ge=0, le=300)] = 10
+    """How long a session token still works once its successor was issued, for requests that were under way. Used later,
+    it counts as stolen and ends its session."""
+
+    max_sessions: PositiveInt = 50
+    """Sessions of one user; another sign-in ends the oldest."""
+
+    roll_every_seconds: NonNegativeInt = 0
+    """Ordinary calls answer with a successor in X-Gateway-Token once a token is that old; 0 leaves it to auth-refresh.
+    Only for clients that take it up: the token that they hold dies with the grace."""
+
+    strict_tokens: bool = False
+    """Whether an unknown, expired or ended token is refused with 401. PocketBase, and so the default, sees a guest."""
+
+    known_sessions: PositiveInt = 20_000
+    """Session tokens that one process remembers, so that it need not ask Valkey at each request."""
+
+    operator_key: Annotated[SecretStr | None, AfterValidator(checked_operator_key)] = Field(
+        None, validation_alias=AliasChoices("GATEWAY_OPERATOR_KEY", "HAPTA_ADMIN_KEY")
+    )
+    """Opens /operator on the operations port, as a bearer token of at least 16 characters; without it nobody may. The
+    name HAPTA_ADMIN_KEY is taken too."""
 
     pocketbase_email: str
     """A superuser of PocketBase; reads the collections' names and the records of those who sign in."""

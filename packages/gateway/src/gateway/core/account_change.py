@@ -1,0 +1,95 @@
+"""Which successful calls change an account in a way that PocketBase ends its tokens for, or may.
+
+PocketBase rotates a record's `tokenKey`, and so ends every token of it, when its password or e-mail address changes or
+the key itself is set, and there are no tokens of a record that is gone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gateway.core.catalogue import Collection
+from gateway.core.pocketbase_route import Route
+from gateway.core.refusals import UnreadableAnswer
+from gateway.core.session import EndReason, Owner
+from gateway.core.session_token import unverified_claims
+
+Fields: TypeAlias = Mapping[str, object]
+
+TAKES_OVER = "auth-with-oauth2"
+"""PocketBase gives a record whose address nobody verified a new password when its owner comes by way of a provider:
+whoever signed up with the address before is out."""
+
+_CONFIRMATIONS = frozenset({("confirm-password-reset",), ("confirm-email-change",)})
+_ALWAYS_ENDS = "password"
+_MAY_END = frozenset({"email", "tokenKey", "@jsonPayload"})
+_MOST_TOKENS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """PocketBase has ended every token of the record."""
+
+    owner: Owner
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """PocketBase is to be asked which of the record's tokens it still takes."""
+
+    owner: Owner
+
+
+def account_changes(method: str, route: Route, collection: Collection, fields: Fields | None) -> list[Ended | Doubtful]:
+    """To be asked of a call that PocketBase answered with success; None for `fields` that were not read.
+
+    A token in a confirmation is believed only so far as to ask PocketBase about the record that it names.
+    """
+    if collection.type != "auth":
+        return []
+    match route.after:
+        case ("records", record_id) if method == "DELETE":
+            return [Ended(Owner(collection.id, record_id), "record deleted")]
+        case ("records", record_id) if method == "PATCH":
+            return of_update(Owner(collection.id, record_id), fields)
+        case after if after in _CONFIRMATIONS:
+            return of_confirmation(collection.id, fields or {})
+        case _:
+            return []
+
+
+def needs_fields(route: Route) -> bool:
+    """Can nothing be said of the route without its fields?"""
+    return route.after in _CONFIRMATIONS
+
+
+def of_update(owner: Owner, fields: Fields | None) -> list[Ended | Doubtful]:
+    if fields is None:
+        return [Doubtful(owner)]
+    names = {plain_name(name) for name in fields}
+    if _ALWAYS_ENDS in names:
+        return [Ended(owner, "credentials changed")]
+    return [Doubtful(owner)] if names & _MAY_END else []
+
+
+def of_confirmation(collection_id: str, fields: Fields) -> list[Ended | Doubtful]:
+    """Names count in any case here, as they do for PocketBase's own forms."""
+    tokens = [value for name, value in fields.items() if name.casefold() == "token" and isinstance(value, str)]
+    owners = {owner for token in tokens[:_MOST_TOKENS] if (owner := named_by(token, collection_id))}
+    return [Doubtful(owner) for owner in sorted(owners, key=lambda owner: owner.record_id)]
+
+
+def named_by(token: str, collection_id: str) -> Owner | None:
+    try:
+        claims = unverified_claims(token)
+    except UnreadableAnswer:
+        return None
+    record_id = claims.get("id")
+    is_here = claims.get("collectionId") == collection_id
+    return Owner(collection_id, record_id) if is_here and isinstance(record_id, str) and record_id else None
+
+
+def plain_name(name: str) -> str:
+    """Without PocketBase's modifiers: `+tags`, `tags-`, `tokenKey:autogenerate`."""
+    return name.partition(":")[0].strip("+-")

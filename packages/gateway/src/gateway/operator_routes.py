@@ -1,0 +1,57 @@
+"""What operators may do, on the loopback listener alone and with the operator key alone."""
+
+from typing import Any, Protocol
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from common.core.errors import NotFound
+from gateway.core.catalogue import Collection
+from gateway.core.headers import bearer_token
+from gateway.core.operator_key import check_operator_key
+from gateway.core.pocketbase_route import NOT_FOUND
+from gateway.core.session import Owner, SessionList, shown
+from gateway.end_sessions import Endings
+
+
+class AdmittedCollections(Protocol):
+    async def admitted(self, spelling: str) -> Collection: ...
+
+
+class OperatorGate:
+    """A dependency: lets nobody through but the bearer of the key, `Authorization: Bearer <key>`; without a key nobody.
+
+    Raises Forbidden, Unauthenticated.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    async def __call__(self, request: Request) -> None:
+        check_operator_key(self._key, bearer_token(request.scope["headers"]))
+
+
+def operator_sessions(
+    gate: OperatorGate, collections: AdmittedCollections, store: SessionList, endings: Endings
+) -> APIRouter:
+    """Sessions of any user, who is named by collection (name or id) and record id."""
+    router = APIRouter(prefix="/operator", dependencies=[Depends(gate)])
+
+    @router.get("/users/{collection}/{record}/sessions")
+    async def listed(collection: str, record: str) -> dict[str, list[dict[str, Any]]]:
+        found = await store.of(await owner(collection, record))
+        return {"items": [shown(session) for session in found]}
+
+    @router.delete("/users/{collection}/{record}/sessions")
+    async def end_all(collection: str, record: str) -> dict[str, int]:
+        return {"ended": await endings.end_sessions_of(await owner(collection, record), "operator")}
+
+    @router.delete("/sessions/{id}", status_code=204)
+    async def end_one(id: str) -> Response:
+        if not await endings.end(id, "operator"):
+            raise NotFound(NOT_FOUND)
+        return Response(status_code=204)
+
+    async def owner(collection: str, record: str) -> Owner:
+        return Owner((await collections.admitted(collection)).id, record)
+
+    return router
