@@ -49,28 +49,35 @@ class BusRevocations:
         await self._bus.publish(subject_of(notice), notice)
 
     async def listen(self, *hearers: Hearer) -> None:
-        async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-            for subject, kind in KINDS.items():
-                notices = await stack.enter_async_context(self._bus.listen(subject, kind))
-                tasks.create_task(hand_on(notices, hearers))
-            await self._keep_hearing(hearers)
+        try:
+            async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+                for subject, kind in KINDS.items():
+                    notices = await stack.enter_async_context(self._bus.listen(subject, kind))
+                    tasks.create_task(hand_on(notices, hearers))
+                tasks.create_task(self._keep_hearing(hearers))
+        finally:
+            self.heard_until = 0.0
 
     async def _keep_hearing(self, hearers: tuple[Hearer, ...]) -> None:
-        connections = -1
+        heard_on = -1
         while True:
-            sent_at, before = self._clock(), self._bus.connections
-            try:
-                async with asyncio.timeout(STALE_SECONDS):
-                    await self._bus.answers()
-            except (UpstreamUnavailable, TimeoutError):
+            sent_at, connection = self._clock(), self._bus.connections
+            if not await self._is_answered(connection):
                 self.heard_until = 0.0
             else:
-                if before != connections or not self.heard_until:
-                    connections = before
+                if connection != heard_on or not self.heard_until:
                     for hearer in hearers:
                         hearer.missed()
-                self.heard_until = sent_at + STALE_SECONDS
+                heard_on, self.heard_until = connection, sent_at + STALE_SECONDS
             await asyncio.sleep(BEAT_SECONDS)
+
+    async def _is_answered(self, connection: int) -> bool:
+        try:
+            async with asyncio.timeout(STALE_SECONDS):
+                await self._bus.answers()
+        except (UpstreamUnavailable, TimeoutError):
+            return False
+        return connection == self._bus.connections
 
 
 async def hand_on(notices: AsyncIterator[Notice], hearers: tuple[Hearer, ...]) -> None:
