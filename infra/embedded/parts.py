@@ -156,6 +156,7 @@ class Builder:
     def service(self, name: str, environment: Mapping[str, str], operations: int, needs: tuple[str, ...]) -> Part:
         ready = probes.HttpProbe(f"http://127.0.0.1:{operations}/readyz")
         command = tuple(self.python(name, "serve"))
+        environment = {**self.prefixed("OTEL_"), **environment}
         return Part(name, command, environment, ready, needs=needs, refuses_with=SETTINGS_REFUSED)
 
     def natsync_environment(self) -> dict[str, str]:

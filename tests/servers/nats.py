@@ -1,5 +1,6 @@
 """A private nats-server with JetStream: open, or with a configuration file of the caller's."""
 
+import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,20 @@ jetstream {{ store_dir: "{home}/jetstream", sync_interval: always }}
 def nats_server(configuration: Path | None = None, port: int | None = None) -> Generator[str]:
     """Yields the client URL. A configuration file must not name a port: the one chosen here is passed beside it."""
     with directory() as home:
-        if configuration is None:
-            configuration = home / "nats.conf"
-            configuration.write_text(OPEN.format(home=home))
         chosen = port or free_port()
-        command = [binaries.nats_server(), "--config", configuration, "--addr", "127.0.0.1", "--port", str(chosen)]
-        with server(command, port=chosen, log=home / "nats.log"):
+        with nats_process(configuration or open_configuration(home), chosen, home / "nats.log"):
             yield f"nats://127.0.0.1:{chosen}"
+
+
+@contextmanager
+def nats_process(configuration: Path, port: int, log: Path) -> Generator[subprocess.Popen[bytes]]:
+    """For tests that stop it hard, and start it again over what it had stored."""
+    command = [binaries.nats_server(), "--config", configuration, "--addr", "127.0.0.1", "--port", str(port)]
+    with server(command, port=port, log=log) as process:
+        yield process
+
+
+def open_configuration(home: Path) -> Path:
+    configuration = home / "nats.conf"
+    configuration.write_text(OPEN.format(home=home))
+    return configuration

@@ -1,54 +1,135 @@
-"""No secret reaches a log line, wherever in an event it stands."""
+"""What a service's process writes: one line for each call, in one format, without secrets, whatever it is given."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
 from common.core.tokens import SigningKey
-from common.serving.logs import REDACTED, redacted
 
 TOKEN = SigningKey(b"\x01" * 32).sign({"sub": "ann"})
 SEED = "SUAHLY4WWWPD3ZPUJ5PQ7S5Y2Z2TF4SPOXN7DSP7JSDWT2SHVVTTTEHX7M"
-SECRETS = [TOKEN, SEED]
+
+PRELUDE = f"""
+import asyncio, logging, sys
+import structlog
+from common.serving.logs import configure
+TOKEN, SEED = {TOKEN!r}, {SEED!r}
+logger = structlog.get_logger("part")
+plain = logging.getLogger("library")
+"""
 
 
-def line(event: dict[str, Any]) -> str:
-    return json.dumps({name: redacted(name, value) for name, value in event.items()})
+def written(script: str, **options: Any) -> str:
+    """Standard output and error of a process that logs; both are what an operator would keep."""
+    given = ", ".join(f"{name}={value!r}" for name, value in {"service": "sample", **options}.items())
+    code = f"{PRELUDE}\nconfigure({given})\n{script}\nprint('the end')\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.endswith("the end\n"), done.stderr
+    return done.stdout.removesuffix("the end\n") + done.stderr
 
 
-def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(inner, max_size=3) | st.dictionaries(st.text("abcxyz", max_size=5), inner, max_size=3)
+def lines(script: str, **options: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in written(script, **options).splitlines()]
 
 
-@given(
-    secret=st.sampled_from(SECRETS),
-    before=st.text(st.characters(exclude_characters="_-", exclude_categories=["L", "N", "Cs"]), max_size=10),
-    shape=st.data(),
-)
-def test_tokens_and_seeds_are_taken_out_of_any_text_at_any_depth(
-    secret: str, before: str, shape: st.DataObject
-) -> None:
-    leaf = st.just(f"{before} {secret} after")
-    event = shape.draw(st.dictionaries(st.text("abcxyz", max_size=5), st.recursive(leaf, containers), max_size=3))
-    assert secret not in line(event)
+def test_a_line_says_who_what_when_and_for_which_request() -> None:
+    script = """
+structlog.contextvars.bind_contextvars(request_id="abc")
+logger.info("done", count=3)
+plain.warning("%s of %d", "some", 7)
+plain.debug("not heard")
+"""
+    mine, theirs = lines(script)
+    assert mine.items() >= {"event": "done", "count": 3, "level": "info", "logger": "part", "request_id": "abc"}.items()
+    assert mine["service"] == "sample"
+    assert mine["timestamp"].endswith("Z")
+    assert (
+        theirs.items() >= {"event": "some of 7", "level": "warning", "logger": "library", "request_id": "abc"}.items()
+    )
 
 
-def test_named_secrets_are_taken_out_whatever_they_look_like() -> None:
-    event = {"password": "hunter2", "nested": {"Authorization": ["x", "y"], "api_key": 5, "creds_file": b"z"}}
-    shown = {name: redacted(name, value) for name, value in event.items()}
-    assert shown == {
-        "password": REDACTED,
-        "nested": {"Authorization": REDACTED, "api_key": REDACTED, "creds_file": REDACTED},
-    }
+def test_secrets_reach_neither_structlog_s_lines_nor_the_standard_library_s() -> None:
+    script = """
+logger.info(f"with {TOKEN}", seed=SEED, nested=[{"Authorization": "Bearer x y"}], raw=SEED.encode())
+plain.error("with %s and %r", TOKEN, {"password": "hunter2"})
+logging.getLogger("uvicorn.error").info("GET /ws?token=hunter2")
+logging.getLogger("nats.aio.client").error("nats: %s", "nats://ann:hunter2@host")
+logging.getLogger("asyncpg").warning("postgresql://ann:hunter2@host/db")
+try:
+    password = "hunter2"
+    raise ValueError(f"password={password} {TOKEN}")
+except ValueError:
+    logger.exception("failed")
+    plain.exception("failed too")
+"""
+    said = written(script)
+    assert len(said.splitlines()) == 7
+    for secret in (TOKEN[-40:], SEED[-20:], "hunter2", "x y"):
+        assert secret not in said
+    assert "Traceback" in said
 
 
-def test_queries_and_urls_lose_their_secrets_and_keep_the_rest() -> None:
-    assert redacted("path", "/ws?token=abc&x=1") == f"/ws?token={REDACTED}&x=1"
-    assert redacted("url", "postgresql://ann:pw@host/db") == f"postgresql://{REDACTED}@host/db"
+@pytest.mark.parametrize("console", [False, True])
+def test_a_logging_call_never_raises_and_never_spills_what_it_was_given(console: bool) -> None:
+    script = """
+class Odd:
+    def __repr__(self): raise RuntimeError(TOKEN)
+    __str__ = __repr__
+loop = [TOKEN]
+loop.append(loop)
+plain.info("%d", TOKEN)
+plain.info("%s %s", TOKEN)
+plain.info(Odd())
+plain.info("%s", Odd())
+logger.info("odd", odd=Odd(), loop=loop, huge=10**10000, text="x" * 10**7, surrogate="\\ud800", nan=float("nan"))
+logger.info("%d", "positional")
+logger.info(Odd())
+logger.info(None, **{"event_dict_key": object(), "": 1})
+logger.error("no exception", exc_info=True)
+logger.error("odd exception", exc_info=Odd())
+"""
+    said = written(script, console=console)
+    assert TOKEN[-40:] not in said
+    assert len(said) < 400_000
+    assert said.count("a log line could not be written") == 4
+    assert "Traceback" not in said
 
 
-def test_what_is_no_secret_stays() -> None:
-    event = {"path": "/channels", "status": 200, "names": ["a", "b"], "token": None}
-    assert {name: redacted(name, value) for name, value in event.items()} == event
+def test_a_console_gets_lines_for_people() -> None:
+    script = """
+logger.info("done", count=3)
+try:
+    raise ValueError("oh")
+except ValueError:
+    logger.exception("failed")
+"""
+    said = written(script, console=True)
+    assert "done" in said
+    assert "count=3" in said
+    assert "ValueError: oh" in said
+    assert "Warning" not in said
+
+
+def test_an_output_that_is_gone_stops_nobody() -> None:
+    script = """
+handler = logging.getLogger().handlers[0]
+handler.stream = open("/dev/full", "w", buffering=1)
+logger.info("nobody reads this")
+handler.stream = sys.stdout
+"""
+    assert "nobody" not in written(script)
+
+
+def test_what_asyncio_finds_unhandled_goes_the_same_way() -> None:
+    script = """
+async def main():
+    asyncio.get_running_loop().call_soon(lambda: (_ for _ in ()).throw(ValueError(f"token={SEED}")))
+    await asyncio.sleep(0.01)
+asyncio.run(main())
+"""
+    (line,) = lines(script)
+    assert line["logger"] == "asyncio"
+    assert SEED not in json.dumps(line)

@@ -1,8 +1,23 @@
+import traceback
+from typing import Any
+
 import pytest
-from pydantic import Field
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.serving.settings import SettingsError, load, reference
+from common.serving.settings import (
+    Key,
+    Names,
+    Port,
+    SettingsError,
+    TelemetrySettings,
+    Url,
+    load,
+    reference,
+    unknown_variables,
+)
 
 
 class Sample(BaseSettings):
@@ -13,6 +28,28 @@ class Sample(BaseSettings):
 
     secret: str = Field(min_length=5)
     url: str = Field(default="http://x", validation_alias="SHARED_URL")
+
+
+class Pool(BaseModel):
+    size: PositiveInt = 5
+    labels: dict[str, str] = {}
+
+
+class Store(BaseModel):
+    url: Url = "http://store"
+    pool: Pool = Pool()
+
+
+class Nested(TelemetrySettings):
+    model_config = SettingsConfigDict(env_prefix="NESTED_", env_nested_delimiter="__", frozen=True)
+
+    store: Store = Store()
+    spare: Store | None = None
+    parts: dict[str, Url] = Field(default={})
+    key: Key | None = None
+    port: Port = 80
+    names: Names = ()
+    password: SecretStr = SecretStr("")
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +69,12 @@ def test_a_misspelt_name_is_refused_instead_of_ignored(monkeypatch: pytest.Monke
         load(Sample)
 
 
+def test_settings_that_do_not_nest_have_no_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMPLE_PORT__NUMBER", "2")
+    with pytest.raises(SettingsError, match="SAMPLE_PORT__NUMBER"):
+        load(Sample)
+
+
 def test_faults_name_the_variable_and_never_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAMPLE_PORT", "eighty")
     monkeypatch.setenv("SAMPLE_SECRET", "abc")
@@ -43,8 +86,84 @@ def test_faults_name_the_variable_and_never_the_value(monkeypatch: pytest.Monkey
     assert "abc" not in str(caught.value)
 
 
+def test_nested_settings_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"STORE__POOL__SIZE": "7", "store__url": "http://y/", "PARTS__a": "http://z"}.items():
+        monkeypatch.setenv(f"NESTED_{name}", value)
+    loaded = load(Nested)
+    assert (loaded.store.pool.size, loaded.store.url, loaded.parts) == (7, "http://y", {"a": "http://z"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "STORE__URLS",
+        "STORE__POOL__SIZES",
+        "STORE__POOL__SIZE__X",
+        "SPARE__ULR",
+        "PORT__X",
+        "STORE_",
+        "STORES",
+        "Store__x",
+    ],
+)
+def test_a_misspelt_part_of_a_nested_setting_is_refused_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"NESTED_{name}", "1")
+    with pytest.raises(SettingsError, match=f"NESTED_{name}"):
+        load(Nested)
+
+
+@pytest.mark.parametrize(
+    "name", ["STORE", "STORE__URL", "spare__pool__size", "STORE__POOL__LABELS__anything", "PARTS__x"]
+)
+def test_a_part_that_is_there_is_no_mistake(name: str) -> None:
+    assert unknown_variables(Nested, {f"NESTED_{name}": "1", "OTHER_X": "1"}) == []
+
+
+FIELDS = [
+    "STORE__URL",
+    "STORE__POOL__SIZE",
+    "PORT",
+    "KEY",
+    "PARTS",
+    "STORE",
+    "PARTS__A",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+]
+
+
+@given(st.sampled_from(FIELDS), st.text('abcXYZ{}[]":,', min_size=1, max_size=12))
+def test_a_malformed_value_is_an_error_that_names_its_variable_and_not_the_value(name: str, value: str) -> None:
+    marked = f"{value}hunter2"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(f"NESTED_{name}", marked)
+        with pytest.raises(SettingsError) as caught:
+            load(Nested)
+    assert f"NESTED_{name.removesuffix('__A')}" in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, ("INFO", "json", None)),
+        ({"NESTED_LOG_LEVEL": "DEBUG", "NESTED_LOG_FORMAT": "console"}, ("DEBUG", "console", None)),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318/"}, ("INFO", "json", "http://127.0.0.1:4318")),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, ("INFO", "json", None)),
+    ],
+)
+def test_logs_and_traces_are_told_alike_to_every_service(
+    variables: dict[str, str], expected: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    loaded = load(Nested)
+    assert (loaded.log_level, loaded.log_format, loaded.otlp_endpoint) == expected
+
+
 def test_the_reference_lists_every_setting() -> None:
     table = reference(Sample)
     assert "| `SAMPLE_PORT` | `1` | Where it listens. |" in table
     assert "| `SAMPLE_SECRET` | required |" in table
     assert "`SHARED_URL`" in table
+    assert "| `OTEL_EXPORTER_OTLP_ENDPOINT` |  | Where an OpenTelemetry collector" in reference(Nested)

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +44,7 @@ def test_roles_count_in_the_chosen_collections_only() -> None:
 
 def test_what_was_signed_is_accepted_back_until_it_expires() -> None:
     signed = KEY.sign(claims({}))
-    key = jwt.PyJWK(KEY.public_jwk)
+    key = KEY.verification_key
     assert verified(signed, key, TRUSTED, now=1999).session_id == "session"
     for now in (999, 2000):
         with pytest.raises(Unauthenticated):

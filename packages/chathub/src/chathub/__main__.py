@@ -35,7 +35,7 @@ def serve() -> None:
     """Run the service until SIGTERM."""
     with refusals():
         settings = load(Settings)
-    logs.configure("chathub", level=settings.log_level)
+    logs.configure("chathub", level=settings.log_level, console=settings.log_format == "console")
     run_server(create_app(settings), host=settings.host, port=settings.port)
 
 

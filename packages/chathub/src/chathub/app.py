@@ -40,6 +40,7 @@ from common.serving.background import running
 from common.serving.health import operations_app
 from common.serving.http_errors import install_error_handler
 from common.serving.server import operations
+from common.serving.tracing import tracing
 
 ALGORITHMS = ("ES256", "RS256")
 
@@ -47,6 +48,7 @@ ALGORITHMS = ("ES256", "RS256")
 @asynccontextmanager
 async def open_chathub(settings: Settings) -> AsyncGenerator[Chathub]:
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(tracing("chathub", settings.otlp_endpoint))
         pool = await stack.enter_async_context(open_postgres(settings.database_url.get_secret_value()))
         nats = await stack.enter_async_context(open_nats(settings.nats_url, name="chathub", creds=settings.nats_creds))
         tokens = await stack.enter_async_context(open_verifier([issuer_keys(settings)]))

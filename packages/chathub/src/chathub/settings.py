@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, NonNegativeFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.serving.settings import LogLevel, Names, Port, Url
+from common.serving.settings import Names, Port, TelemetrySettings, Url
 
 
 class DatabaseSettings(BaseSettings):
@@ -17,7 +17,7 @@ class DatabaseSettings(BaseSettings):
     """PostgreSQL, as postgresql://user:password@host:port/database."""
 
 
-class Settings(BaseSettings):
+class Settings(TelemetrySettings):
     """Built once, in __main__; read in app.py alone."""
 
     model_config = SettingsConfigDict(
@@ -77,6 +77,3 @@ class Settings(BaseSettings):
 
     log_bytes: PositiveInt = 1024 * 1024 * 1024
     """Size at which the chat log in JetStream forgets its oldest messages."""
-
-    log_level: LogLevel = "INFO"
-    """Least severe level that is logged."""

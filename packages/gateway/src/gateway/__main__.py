@@ -21,7 +21,7 @@ def serve() -> None:
     except SettingsError as error:
         typer.echo(f"gateway: {error}", err=True)
         sys.exit(2)
-    logs.configure("gateway", level=settings.log_level)
+    logs.configure("gateway", level=settings.log_level, console=settings.log_format == "console")
     app = create_app(settings)
     run_server(app, host=settings.host, port=settings.port, before_drain=app.close)
 

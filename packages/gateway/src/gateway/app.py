@@ -14,7 +14,6 @@ from functools import partial
 from typing import TypedDict
 
 import httpx
-import jwt
 from fastapi import APIRouter, FastAPI
 from redis.asyncio import Redis
 
@@ -25,6 +24,7 @@ from common.serving.background import Loop, running
 from common.serving.health import Probe, operations_app
 from common.serving.server import operations
 from common.serving.settings import key_bytes
+from common.serving.tracing import tracing
 from gateway.adapters.health_parts import part_probes
 from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords, superuser_answers
 from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_http
@@ -68,6 +68,7 @@ class SessionParts:
 async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
     password = settings.pocketbase_password.get_secret_value()
     async with (
+        tracing("gateway", settings.otlp_endpoint),
         open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as control,
         open_valkey(settings.valkey_url.get_secret_value()) as valkey,
         open_pocketbase_http(
@@ -119,7 +120,7 @@ def build_sessions(settings: Settings, key: SigningKey, valkey: Redis, upstream:
     endings = Endings(store, upstream, Nobody())
     trusted = TrustedIssuer(settings.issuer, OWN_AUDIENCE, ("ES256",), leeway_seconds=0)
     callers = Callers(
-        TokenCheck(jwt.PyJWK(key.public_jwk), trusted),
+        TokenCheck(key.verification_key, trusted),
         store,
         endings,
         revocations,

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-import jwt
-
 from common.core.errors import Unauthenticated
+from common.core.key_sets import VerificationKey
 from common.core.tokens import TrustedIssuer
 from gateway.core.headers import RawHeaders, bearer_token
 from gateway.core.known_callers import Known, KnownCallers
@@ -42,7 +41,7 @@ class Noting(Protocol):
 class TokenCheck:
     """What a token of this gateway must be."""
 
-    def __init__(self, key: jwt.PyJWK, trusted: TrustedIssuer) -> None:
+    def __init__(self, key: VerificationKey, trusted: TrustedIssuer) -> None:
         self._key = key
         self._trusted = trusted
 

@@ -3,9 +3,9 @@
 from typing import Annotated
 
 from pydantic import AfterValidator, AliasChoices, Field, NonNegativeInt, PositiveInt, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from common.serving.settings import Key, LogLevel, Names, Port, Url, key_bytes
+from common.serving.settings import Key, Names, Port, TelemetrySettings, Url, key_bytes
 from gateway.core.client_address import TrustedProxies
 from gateway.core.operator_key import MIN_KEY_LENGTH
 from gateway.core.session_token import OWN_AUDIENCE
@@ -27,7 +27,7 @@ def checked_operator_key(value: SecretStr | None) -> SecretStr | None:
     return value if key else None
 
 
-class Settings(BaseSettings):
+class Settings(TelemetrySettings):
     model_config = SettingsConfigDict(
         env_prefix="GATEWAY_", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
     )
@@ -40,9 +40,6 @@ class Settings(BaseSettings):
 
     operations_port: Port = 8111
     """Port of /livez, /readyz, /metrics and /operator on loopback; 0 opens none."""
-
-    log_level: LogLevel = "INFO"
-    """Least severe log lines that are written."""
 
     pocketbase_url: Url = Field("http://127.0.0.1:8090", validation_alias="POCKETBASE_URL")
     """Where PocketBase listens. Its setting trustedProxy must name X-Forwarded-For, rightmost address."""
@@ -106,7 +103,7 @@ class Settings(BaseSettings):
     trusted_proxies: Names = ("127.0.0.1", "::1")
     """Peers, addresses or networks, whose X-Forwarded-For is believed."""
 
-    health_parts: dict[str, Url] = {}
+    health_parts: dict[str, Url] = Field(default={})
     """Other parts of the platform for /readyz: a JSON object of names and the addresses of their /readyz."""
 
     max_body_bytes: PositiveInt = 64 * 1024 * 1024

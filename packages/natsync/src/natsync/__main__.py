@@ -29,7 +29,7 @@ def loaded() -> Settings:
 def serve() -> None:
     """Keep PocketBase and NATS in step until told to stop."""
     chosen = loaded()
-    configure("natsync", level=chosen.log_level)
+    configure("natsync", level=chosen.log_level, console=chosen.log_format == "console")
     server.serve(natsync.create_app(chosen), host=chosen.host, port=chosen.port)
 
 

@@ -19,6 +19,7 @@ from common.serving.background import running
 from common.serving.health import operations_app
 from common.serving.http_errors import install_error_handler
 from common.serving.server import operations
+from common.serving.tracing import tracing
 from natsync.adapters.credentials_directory import CredentialsDirectory
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nats_system_account import NatsSystemAccount
@@ -34,12 +35,12 @@ from natsync.settings import Settings
 @asynccontextmanager
 async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
     creds = CredentialsDirectory(settings.directory).path("creds/sys.creds")
-    trusted = TrustedIssuer(settings.issuer, settings.audience, ("ES256", "RS256"))
     password = settings.pocketbase_password.get_secret_value()
     async with (
+        tracing("natsync", settings.otlp_endpoint),
         open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as pocketbase,
         open_nats(settings.nats_url, name="sys", creds=creds) as nats,
-        open_verifier([IssuerKeys(trusted, settings.jwks_url)]) as verifier,
+        open_verifier(issuers(settings)) as verifier,
     ):
         reconciler = Reconciler(PocketBaseRows(pocketbase), NatsSystemAccount(nats), Keyring(settings.key))
         follow = Follow(
@@ -55,6 +56,13 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
         }
         async with operations(operations_app(probes), settings.operations_port), running(follow.listen, follow.work):
             yield Natsync(verifier, follow.progress)
+
+
+def issuers(settings: Settings) -> list[IssuerKeys]:
+    """None where none is set: then the HTTP API accepts no token."""
+    if not settings.issuer:
+        return []
+    return [IssuerKeys(TrustedIssuer(settings.issuer, settings.audience, ("ES256", "RS256")), settings.jwks_url)]
 
 
 Opener: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Natsync]]

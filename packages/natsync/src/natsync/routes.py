@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
+from starlette.requests import HTTPConnection
 
 from common.adapters.issuers import TokenVerifier
-from common.core.errors import Unauthenticated
-from common.core.identity import Identity, require_role
+from common.serving.authentication import BearerIdentity, role
 from natsync.follow import Progress, counts
 
 router = APIRouter(prefix="/nats")
@@ -23,22 +23,16 @@ class Natsync:
     progress: Progress
 
 
-def natsync_of(request: Request) -> Natsync:
-    return cast(Natsync, request.state.natsync)
+def natsync_of(connection: HTTPConnection) -> Natsync:
+    return cast(Natsync, connection.state.natsync)
 
 
-async def bearer(request: Request) -> Identity:
-    """Raises Unauthenticated without an acceptable token."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated("This needs an access token.")
-    return await natsync_of(request).verifier.verify(token.strip())
+admin = role(ADMIN, BearerIdentity(lambda connection: natsync_of(connection).verifier))
 
 
-@router.get("/status")
+@router.get("/status", dependencies=[Depends(admin)])
 async def status(request: Request) -> dict[str, Any]:
     """How far every account has come. For admins."""
-    require_role(await bearer(request), ADMIN)
     progress = natsync_of(request).progress
     return {
         "last_pass": {

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
-from common.serving.settings import Key, LogLevel, Port, key_bytes
+from common.serving.settings import Key, Port, TelemetrySettings, key_bytes
 
 
-class Settings(BaseSettings):
+class Settings(TelemetrySettings):
     model_config = SettingsConfigDict(env_prefix="NATSYNC_", frozen=True, use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
@@ -70,9 +70,6 @@ class Settings(BaseSettings):
 
     wait_seconds: PositiveFloat = 30
     """How long `bootstrap` waits for PocketBase."""
-
-    log_level: LogLevel = "INFO"
-    """Least level that is logged."""
 
     @property
     def key(self) -> bytes:

@@ -1,99 +1,148 @@
-"""Verifies access tokens of every configured issuer; keys are fetched, remembered and refreshed as needed."""
+"""Verifies access tokens of every configured issuer, and remembers for a while which it has verified."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, cast
 
 import httpx
-import jwt
-import structlog
 
+from common.adapters.published_keys import IssuerKeys, PublishedKeys
 from common.core.errors import Unauthenticated, UpstreamUnavailable
 from common.core.identity import Identity
-from common.core.tokens import TrustedIssuer, read_head, verify
+from common.core.key_refresh import RefreshTerms
+from common.core.tokens import MAX_TOKEN_BYTES, InvalidTerms, accept, read_token
+from common.core.verified_tokens import Revocations, VerifiedTokens
 
-logger = structlog.get_logger(__name__)
+__all__ = ["IssuerKeys", "TokenVerifier", "open_verifier"]
 
-REFRESH_COOLDOWN_SECONDS = 10.0
-
-
-@dataclass(slots=True)
-class IssuerKeys:
-    """One issuer's published keys. An unknown key id asks the issuer again, at most once per cooldown."""
-
-    trusted: TrustedIssuer
-    jwks_url: str
-    keys: dict[str, jwt.PyJWK] = field(default_factory=dict[str, jwt.PyJWK])
-    asked_at: float = float("-inf")
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+FETCH_SECONDS = 3.0
 
 
 class TokenVerifier:
-    def __init__(self, client: httpx.AsyncClient, issuers: Sequence[IssuerKeys]) -> None:
-        self._client = client
-        self._issuers = {keys.trusted.issuer: keys for keys in issuers}
+    """Tokens to identities. Close it when it is done with, or use `open_verifier`.
+
+    A token that was verified is answered for from memory for `remember_seconds`, but never past its expiry, its
+    issuer's change of keys, or its revocation. At most `remember_tokens` are remembered; 0 remembers none.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        issuers: Sequence[IssuerKeys],
+        *,
+        refresh: RefreshTerms | None = None,
+        fetch_seconds: float = FETCH_SECONDS,
+        remember_tokens: int = 10_000,
+        remember_seconds: float = 60.0,
+    ) -> None:
+        self._verified = VerifiedTokens(max_entries=remember_tokens, max_age_seconds=remember_seconds)
+        self._revocations = Revocations()
+        self._issuers: dict[str, PublishedKeys] = {}
+        for source in issuers:
+            if source.trusted.issuer in self._issuers:
+                raise InvalidTerms(f"issuer: {source.trusted.issuer} is listed twice")
+            self._issuers[source.trusted.issuer] = PublishedKeys(
+                source,
+                client,
+                terms=refresh or RefreshTerms(),
+                deadline_seconds=fetch_seconds,
+                on_change=self._verified.forget_issuer,
+            )
 
     async def verify(self, token: str) -> Identity:
-        """Raises Unauthenticated for a token that is not acceptable, UpstreamUnavailable when its issuer is away."""
-        head = read_head(token)
-        issuer = self._issuers.get(head.issuer)
-        if issuer is None:
-            raise Unauthenticated("The token's issuer is not trusted here.")
-        if head.key_id is None:
-            raise Unauthenticated("The token names no key.")
-        key = await self._key(issuer, head.key_id)
-        return verify(token, key, issuer.trusted, time.time())
+        """Raises Unauthenticated for a token that is not acceptable, UpstreamUnavailable when its issuer is away.
+
+        Does not suspend for a token that is remembered.
+        """
+        return self.cached(token) or await self._verify_anew(token)
+
+    def cached(self, token: str) -> Identity | None:
+        """The bearer of a token that is remembered. Raises Unauthenticated for one that was revoked since."""
+        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+            return None
+        now = time.time()
+        identity = self._verified.get(hashlib.sha256(token.encode()).digest(), now)
+        if identity is not None and self._revocations:
+            self._check_revocation(identity, now)
+        return identity
 
     async def ready(self) -> None:
-        """Health probe: raises UpstreamUnavailable until the keys of every issuer have been read once."""
-        for issuer in self._issuers.values():
-            async with issuer.asking:
-                if not issuer.keys:
-                    await self._refresh(issuer)
+        """Health probe: raises UpstreamUnavailable, with their names, while there are issuers without keys."""
+        missing: list[str] = []
 
-    async def _key(self, issuer: IssuerKeys, key_id: str) -> jwt.PyJWK:
-        if key := issuer.keys.get(key_id):
-            return key
-        async with issuer.asking:
-            if key_id not in issuer.keys and time.monotonic() - issuer.asked_at >= REFRESH_COOLDOWN_SECONDS:
-                await self._refresh(issuer)
-        if key := issuer.keys.get(key_id):
-            return key
-        raise Unauthenticated("The token was signed by a key its issuer does not publish.")
+        async def ask(issuer: str, keys: PublishedKeys) -> None:
+            if not await keys.ready():
+                missing.append(issuer)
 
-    async def _refresh(self, issuer: IssuerKeys) -> None:
-        try:
-            response = await self._client.get(issuer.jwks_url)
-            response.raise_for_status()
-            fetched = readable_keys(response.json())
-        except (httpx.HTTPError, ValueError) as error:
-            logger.warning("issuer keys not fetched", issuer=issuer.trusted.issuer, error=type(error).__name__)
-            raise UpstreamUnavailable("The token's issuer does not answer.") from error
-        issuer.keys, issuer.asked_at = fetched, time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for issuer, keys in self._issuers.items():
+                tasks.create_task(ask(issuer, keys))
+        if missing:
+            raise UpstreamUnavailable(f"No keys yet of {', '.join(sorted(missing))}.")
 
+    def revoke_session(self, session_id: str, *, until: float) -> None:
+        """Refuse tokens of that `sid` from now on. `until`, in Unix seconds, is when the last of them expires."""
+        self._revocations.revoke_session(session_id, until=until, now=time.time())
 
-def readable_keys(document: object) -> dict[str, jwt.PyJWK]:
-    """Keys by id; a key of a kind we cannot read is left out instead of spoiling the rest.
+    def revoke_subject(self, subject: str, *, issued_before: float, until: float) -> None:
+        """Refuse tokens of that `sub` with an earlier `iat`, which counts in whole seconds, or with none."""
+        self._revocations.revoke_subject(subject, issued_before=issued_before, until=until, now=time.time())
 
-    Raises ValueError for what is no key set at all.
-    """
-    listed = cast(dict[str, object], document).get("keys") if isinstance(document, dict) else None
-    if not isinstance(listed, list):
-        raise ValueError("There is no list of keys.")
-    entries = [cast(dict[str, Any], entry) for entry in cast(list[object], listed) if isinstance(entry, dict)]
-    keys: dict[str, jwt.PyJWK] = {}
-    for entry in entries:
-        try:
-            keys[str(entry["kid"])] = jwt.PyJWK(entry)
-        except (jwt.PyJWTError, KeyError, TypeError):
-            logger.info("issuer key left out", key_id=str(entry.get("kid")))
-    return keys
+    def pardon_subject(self, subject: str) -> None:
+        """Take `revoke_subject` back."""
+        self._revocations.pardon_subject(subject)
+
+    def fetch_soon(self) -> None:
+        """Ask every issuer for its keys before the first token comes."""
+        for keys in self._issuers.values():
+            keys.fetch_soon()
+
+    async def close(self) -> None:
+        for keys in self._issuers.values():
+            await keys.close()
+
+    async def _verify_anew(self, token: str) -> Identity:
+        unverified = read_token(token)
+        issuer = self._issuers.get(unverified.issuer)
+        if issuer is None:
+            raise Unauthenticated("The token's issuer is not trusted here.")
+        key = await issuer.key(unverified.key_id)
+        now = time.time()
+        identity = accept(unverified, key, issuer.trusted, now)
+        self._check_revocation(identity, now)
+        digest = hashlib.sha256(token.encode()).digest()
+        self._verified.put(digest, identity, now=now, leeway_seconds=issuer.trusted.leeway_seconds)
+        return identity
+
+    def _check_revocation(self, identity: Identity, now: float) -> None:
+        if self._revocations.covers(identity, now):
+            raise Unauthenticated("The session has ended.")
 
 
 @asynccontextmanager
-async def open_verifier(issuers: Sequence[IssuerKeys]) -> AsyncGenerator[TokenVerifier]:
-    async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
-        yield TokenVerifier(client, issuers)
+async def open_verifier(
+    issuers: Sequence[IssuerKeys],
+    *,
+    refresh: RefreshTerms | None = None,
+    fetch_seconds: float = FETCH_SECONDS,
+    remember_tokens: int = 10_000,
+    remember_seconds: float = 60.0,
+) -> AsyncGenerator[TokenVerifier]:
+    """A verifier that begins at once to read the issuers' keys; each may be absent at start and go away at any time."""
+    limits = httpx.Limits(max_connections=2 * len(issuers) or 1, max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=fetch_seconds, limits=limits, trust_env=False) as client:
+        verifier = TokenVerifier(
+            client,
+            issuers,
+            refresh=refresh,
+            fetch_seconds=fetch_seconds,
+            remember_tokens=remember_tokens,
+            remember_seconds=remember_seconds,
+        )
+        verifier.fetch_soon()
+        try:
+            yield verifier
+        finally:
+            await verifier.close()

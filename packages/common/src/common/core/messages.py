@@ -21,7 +21,7 @@ _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all that is said on the bus. A kind of a later version says `v: int = 2`."""
+    """Base of all that is said on the bus. A kind of a later version is `kw_only=True` and says `v: int = 2`."""
 
     v: int = 1
 

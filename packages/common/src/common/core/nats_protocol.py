@@ -13,7 +13,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")
 _HEADER_VALUE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,4096}")
 _VIOLATION = re.compile(
     r"permissions violation for (?P<operation>publish|subscription) (?:with reply of |to )"
-    r'"(?P<subject>[^"]*)"(?: using queue "[^"]*")?',
+    r'"(?P<subject>[^"]*)"(?: using queue "(?P<queue>[^"]*)")?',
     re.IGNORECASE,
 )
 _HEADER_START = b"NATS/1.0"
@@ -28,10 +28,11 @@ class Headers(NamedTuple):
 
 
 class Violation(NamedTuple):
-    """The server refused something. `subject` is in lower case (nats-py folds it); None stands for any."""
+    """The server refused something. nats-py folds the names to lower case; a subject of None stands for any."""
 
     operation: Literal["publish", "subscription"]
     subject: str | None
+    queue: str = ""
 
 
 class Delivered(NamedTuple):
@@ -95,7 +96,7 @@ def read_violation(text: str) -> Violation | None:
     """What an error line of the server refuses, if it is of that kind."""
     if found := _VIOLATION.search(text):
         operation = "publish" if found["operation"].lower() == "publish" else "subscription"
-        return Violation(operation, found["subject"].lower())
+        return Violation(operation, found["subject"].lower(), (found["queue"] or "").lower())
     if _TOO_MANY_SUBSCRIPTIONS in text.lower():
         return Violation("subscription", None)
     return None

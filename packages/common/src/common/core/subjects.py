@@ -35,6 +35,8 @@ CLAIMS_LOOKUPS = "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"
 
 LEASES_BUCKET = "leases"
 """Who leads what: one key a lease, in the account of the services that share it."""
+FENCE_KEY = "_fence"
+"""Of a bucket that only the holder of a lease may write: the epoch that it is at."""
 
 MAX_SUBJECT = 1024
 """Characters; nats-server takes control lines of 4,096 bytes."""

@@ -13,6 +13,8 @@ logger = structlog.get_logger(__name__)
 
 Loop: TypeAlias = Callable[[], Coroutine[None, None, None]]
 
+_died: list[str] = []  # of this process, which ends by it
+
 
 @asynccontextmanager
 async def running(*loops: Loop) -> AsyncGenerator[None]:
@@ -32,4 +34,10 @@ async def running(*loops: Loop) -> AsyncGenerator[None]:
 def stop_process(ended: asyncio.Task[None]) -> None:
     if not ended.cancelled():
         logger.critical("background loop ended", exc_info=ended.exception())
+        _died.append(ended.get_name())
         os.kill(os.getpid(), signal.SIGTERM)  # uvicorn then shuts down in order
+
+
+def has_died() -> bool:
+    """Whether a loop of this process has ended by itself."""
+    return bool(_died)

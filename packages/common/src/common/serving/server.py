@@ -1,5 +1,7 @@
 """Runs one service: its public application, and beside it a loopback listener for operators."""
 
+import faulthandler
+import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -8,12 +10,21 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import HANDLED_SIGNALS
 
-from common.serving.background import running
+from common.serving.background import has_died, running
+from common.serving.request_ids import RequestIds
 
 DRAIN_SECONDS = 10
+"""What open requests have to finish once the process is told to stop."""
+
+STOP_SECONDS = 14
+"""What the whole process has to end; a supervisor should be patient for longer."""
+
 STARTUP_FAILURE = 3
+LOOP_FAILURE = 70
 CLOSE_SECONDS = 2
 """What a WebSocket client has to take what was last written to it, its close frame included."""
 
@@ -71,15 +82,31 @@ class PublicServer(uvicorn.Server):
         super().__init__(config)
         self._before_drain = before_drain
 
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """uvicorn's own would raise the signal again at the end, and the process would end by it, not in order."""
+        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A blocked loop, a lifespan that does not end, a thread that is waited for: none may keep the process.
+        faulthandler.dump_traceback_later(STOP_SECONDS, exit=True)
         self._before_drain()
         await super().shutdown(sockets)
 
 
-def serve(app: Any, *, host: str, port: int, before_drain: Callable[[], None] = lambda: None) -> None:
-    """Block until SIGTERM or SIGINT; then stop accepting, finish, and return within the drain time."""
+def serve(app: ASGIApp, *, host: str, port: int, before_drain: Callable[[], None] = lambda: None) -> None:
+    """Run the process's public application until SIGTERM or SIGINT; then stop accepting, finish, and let it end.
+
+    Open requests have DRAIN_SECONDS, the process has STOP_SECONDS; then it is ended with status 1. Returns when it was
+    told to stop; exits with STARTUP_FAILURE when it could not start, with LOOP_FAILURE when a background loop died.
+    """
     config = uvicorn.Config(
-        app,
+        RequestIds(app),
         host=host,
         port=port,
         log_config=None,
@@ -97,3 +124,5 @@ def serve(app: Any, *, host: str, port: int, before_drain: Callable[[], None] = 
         server.run()
     if not server.started:
         sys.exit(STARTUP_FAILURE)
+    if has_died():
+        sys.exit(LOOP_FAILURE)

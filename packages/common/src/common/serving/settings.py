@@ -3,13 +3,16 @@
 import base64
 import os
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, get_args, get_origin
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+LogFormat: TypeAlias = Literal["json", "console"]
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
 
@@ -37,6 +40,10 @@ def comma_separated(value: object) -> object:
     return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value
 
 
+def none_for_nothing(value: object) -> object:
+    return None if value == "" else value
+
+
 def without_slash(value: str) -> str:
     return value.rstrip("/")
 
@@ -48,6 +55,23 @@ Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_se
 """Comma-separated in the environment."""
 
 Url: TypeAlias = Annotated[str, Field(pattern=r"^https?://[^/\s]"), AfterValidator(without_slash)]
+
+
+class TelemetrySettings(BaseSettings):
+    """What every service can be told about its logs and traces; its settings inherit these."""
+
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
+    log_level: LogLevel = "INFO"
+    """Least severe log lines that are written."""
+
+    log_format: LogFormat = "json"
+    """`json` writes each line as a JSON object, `console` for people."""
+
+    otlp_endpoint: Annotated[Url | None, BeforeValidator(none_for_nothing)] = Field(
+        None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT"
+    )
+    """Where an OpenTelemetry collector takes OTLP over HTTP, as http://host:4318; nowhere, and nothing is traced."""
 
 
 class SettingsError(Exception):
@@ -67,28 +91,61 @@ def load(kind: type[Settings]) -> Settings:
     except ValidationError as error:
         faults = "; ".join(f"{variable_name(kind, fault['loc'])}: {fault['msg']}" for fault in error.errors())
         raise SettingsError(faults) from None
+    except UnreadableSetting as error:
+        named = [variable_name(kind, (name,)) for name in kind.model_fields if f'"{name}"' in str(error)]
+        raise SettingsError(f"{', '.join(named)}: must be JSON") from None
 
 
 def unknown_variables(kind: type[BaseSettings], variables: Mapping[str, str]) -> list[str]:
+    """Variables with the settings' prefix that are none of them, nor, where settings nest, part of one."""
     prefix = str(kind.model_config.get("env_prefix", ""))
     if not prefix:
         return []
-    known = {variable_name(kind, (name,)) for name in kind.model_fields}
-    delimiter = kind.model_config.get("env_nested_delimiter") or "__"
-    return sorted(
-        name
-        for name in variables
-        if name.upper().startswith(prefix.upper()) and name.upper().split(delimiter)[0] not in known
+    delimiter = kind.model_config.get("env_nested_delimiter") or ""
+    names = {variable_name(kind, (name,)): field.annotation for name, field in kind.model_fields.items()}
+    bearing = (name for name in variables if name.upper().startswith(prefix.upper()))
+    return sorted(name for name in bearing if not is_known(name.upper(), names, delimiter.upper()))
+
+
+def is_known(variable: str, names: Mapping[str, Any], delimiter: str) -> bool:
+    if variable in names:
+        return True
+    return any(
+        bool(delimiter)
+        and variable.startswith(name + delimiter)
+        and takes(kind, variable[len(name + delimiter) :], delimiter)
+        for name, kind in names.items()
     )
 
 
+def takes(kind: Any, part: str, delimiter: str) -> bool:
+    """Whether a setting of that type has a part of that name; mappings have whichever is set."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return is_known(part, {name.upper(): field.annotation for name, field in kind.model_fields.items()}, delimiter)
+    if (get_origin(kind) or kind) in (dict, Mapping):
+        return True
+    return any(takes(option, part, delimiter) for option in get_args(kind))
+
+
 def variable_name(kind: type[BaseSettings], location: tuple[Any, ...]) -> str:
+    """What the operator would set: prefix, field and, where settings nest, the fields within; nothing of a value."""
     name = str(location[0])
     field = kind.model_fields.get(name)
     alias = field.validation_alias if field else None
     if isinstance(alias, str):
         return alias.upper()
-    return name if field is None else f"{kind.model_config.get('env_prefix', '')}{name}".upper()
+    if field is None:
+        return name
+    parts = [name, *nested_names(field.annotation, location[1:])]
+    delimiter = kind.model_config.get("env_nested_delimiter") or "__"
+    return f"{kind.model_config.get('env_prefix', '')}{delimiter.join(parts)}".upper()
+
+
+def nested_names(kind: Any, location: tuple[Any, ...]) -> list[str]:
+    if not location or not isinstance(kind, type) or not issubclass(kind, BaseModel):
+        return []
+    field = kind.model_fields.get(str(location[0]))
+    return [] if field is None else [str(location[0]), *nested_names(field.annotation, location[1:])]
 
 
 def reference(kind: type[BaseSettings]) -> str:

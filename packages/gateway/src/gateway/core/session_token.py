@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import jwt
-
 from common.core.errors import Unauthenticated
 from common.core.identity import Identity
-from common.core.tokens import TrustedIssuer, read_head, verify
+from common.core.key_sets import VerificationKey
+from common.core.tokens import TrustedIssuer, verify
 from gateway.core.principal import Principal
 from gateway.core.refusals import UnreadableAnswer
 from gateway.core.token_family import MAX_GENERATION
@@ -138,11 +137,8 @@ def roles_of(record: Mapping[str, Any], field: str) -> list[str]:
     return sorted({text for text in texts if text})
 
 
-def verified(token: str, key: jwt.PyJWK, trusted: TrustedIssuer, now: float) -> Identity:
+def verified(token: str, key: VerificationKey, trusted: TrustedIssuer, now: float) -> Identity:
     """The bearer of a token of this gateway. Raises Unauthenticated for any other."""
-    head = read_head(token)
-    if head.issuer != trusted.issuer or head.key_id != key.key_id:
-        raise Unauthenticated("The token is not of this gateway.")
     identity = verify(token, key, trusted, now)
     if identity.session_id is None:
         raise Unauthenticated("The token names no session.")
