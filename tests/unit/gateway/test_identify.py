@@ -89,7 +89,7 @@ class Process:
         self.stream = MemoryRevocations()
         self.endings = Endings(store, MemoryUpstream(lambda token: 401 if "dead" in token else 200), self.told)
         self.callers = Callers(
-            TokenCheck(jwt.PyJWK(KEY.public_jwk), TRUSTED),
+            TokenCheck(KEY.verification_key, TRUSTED),
             store,
             self.endings,
             self.stream,
