@@ -60,8 +60,8 @@ def header_parts(names: Iterable[str], sent: Sequence[tuple[str, str]]) -> list[
         matching = [(header.lower(), value) for header, value in sent if rule_name(header) == name]
         if len({header for header, _ in matching}) > 1:
             return None
-        parts += [name, *(value for _, value in matching[:1])]
-        parts.append(str(len(matching[:1])))
+        values = [value for _, value in matching[:1]]
+        parts += [name, str(len(values)), *values]
     return parts
 
 
