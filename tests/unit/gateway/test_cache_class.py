@@ -64,6 +64,7 @@ def test_what_does_not_ask_for_the_caller_is_for_everybody(rule: str, asker: str
         ("author = @request.auth.id", {"id"}),
         ("@request.auth.id > ''", {"id"}),
         ("@request.auth.id = 'abc'", {"id"}),
+        ("@request.auth.id != 0", {"id"}),
         ("@request.auth.id != title", {"id"}),
         ("@request.auth.id:lower != ''", {"id"}),
         ("@request.auth.role = 'x' || @request.auth.level:length > 1", {"role", "level"}),
@@ -88,6 +89,21 @@ def test_values_of_the_callers_own_record_are_what_it_is_keyed_on(rule: str, fie
 )
 def test_more_than_single_values_is_for_one_session(rule: str) -> None:
     assert class_of(rule) == Private()
+
+
+@pytest.mark.parametrize("rule", ["@request.auth.id != ''", "@request.auth.team.name = title"])
+def test_what_a_member_was_told_ends_with_a_change_to_his_record(rule: str) -> None:
+    """His token may have lapsed unseen, and what he was told was a guest's answer."""
+    assert plan(of_schema=ruled(rule)).depends_on_filler
+    assert not plan(of_schema=ruled(rule), asker=None).depends_on_filler
+    assert not plan(of_schema=ruled("")).depends_on_filler
+    assert not plan(of_schema=ruled("title = @now")).depends_on_filler
+
+
+def test_whose_values_a_key_needs_is_told_beforehand() -> None:
+    rule = "@request.auth.role = 'x' && author = @request.auth.id"
+    assert plan(of_schema=ruled(rule)).fields_needed == {"role"}
+    assert plan(of_schema=ruled("")).fields_needed == frozenset()
 
 
 @pytest.mark.parametrize(

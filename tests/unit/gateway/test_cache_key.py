@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.core.cache_class import AuthProjection, Never, Private, Public
 from gateway.core.cache_key import Member, caller_parts, digest, header_parts, joined, rule_name
-from gateway.core.read_plan import MAX_PLANS, Plan, Plans
+from gateway.core.read_plan import MAX_KEPT_QUERY_BYTES, MAX_PLANS, Plan, Plans
 from tests.unit.gateway.schemas import POSTS, collection, of, schema
 
 texts = st.text(st.sampled_from("0123456789:,a|\0é\ud800"), max_size=6)
@@ -141,6 +141,15 @@ def test_plans_are_kept_and_bounded() -> None:
     for number in range(MAX_PLANS + 10):
         plans.plan(of(found, "notes"), "list", b"page=%d" % (number + 2))
     assert plans.plan(of(found, "posts"), "list", b"") is not first
+
+
+def test_the_plan_of_an_overlong_query_is_made_anew() -> None:
+    found = schema()
+    plans = Plans(found)
+    raw = b"fields=" + b"a" * MAX_KEPT_QUERY_BYTES
+    one, other = (plans.plan(of(found, "posts"), "list", raw) for _ in range(2))
+    assert one is not other
+    assert one == other
 
 
 def test_a_digest_is_short_whatever_the_key() -> None:

@@ -99,6 +99,7 @@ def test_a_group_takes_the_place_of_what_was_begun_as_in_pocketbase() -> None:
             "f(a,,b)=1",
             "f(a",
             "f(f(f(f(1))))=1",
+            "f(1, f(2, f(3, f(4))))=1",
             "f (1)=1",
             "a=1;b=2",
         ),

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from gateway.core.catalogue import SUPERUSERS, Collection
 from gateway.core.read_clauses import Clauses, Read
-from gateway.core.rule_uses import Use
+from gateway.core.rule_uses import Source, Use
 from gateway.core.view_query import is_unsteady
 
 
@@ -50,6 +50,13 @@ class Verdict:
     why: tuple[str, ...]
 
 
+_TOLD: Mapping[Source, str] = {
+    "who": "whether somebody is signed in, and of which collection",
+    "auth scalar": "the caller's {}",
+    "auth record": "more of the caller's record than one value ({})",
+    "query": "the parameter {}",
+    "header": "the header {}",
+}
 # what the gateway sets itself, or strips, or a library may add on the way
 _OWN_HEADERS = frozenset(
     ("authorization", "host", "cookie", "connection", "content_length", "transfer_encoding", "accept_encoding")
@@ -76,9 +83,7 @@ def verdict_of(
         return never(reason)
     shown_auth = sorted(collection.name for collection in clauses.shown if collection.is_auth)
     cache_class = strictest([use for _, use in listed], shows_auth=bool(shown_auth) and read.kind != "file")
-    why = [
-        *(f"{clause} reads {described(use)}." for clause, use in listed if use.source not in ("records", "constant"))
-    ]
+    why = [f"{clause} reads {_TOLD[use.source].format(use.name)}." for clause, use in listed if use.source in _TOLD]
     if shown_auth and read.kind != "file":
         why.append(f"The answer may show {', '.join(shown_auth)}, whose e-mail addresses their owners see.")
     return Verdict(
@@ -128,19 +133,3 @@ def strictest(uses: Iterable[Use], *, shows_auth: bool) -> CacheClass:
     if fields or "who" in sources:
         return AuthProjection(frozenset(fields))
     return Public()
-
-
-def described(use: Use) -> str:
-    match use.source:
-        case "who":
-            return "whether somebody is signed in, and of which collection"
-        case "auth scalar":
-            return f"the caller's {use.name}"
-        case "auth record":
-            return f"more of the caller's record than one value ({use.name})"
-        case "query":
-            return f"the parameter {use.name}"
-        case "header":
-            return f"the header {use.name}"
-        case _:
-            return use.name

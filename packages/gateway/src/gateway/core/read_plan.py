@@ -6,9 +6,9 @@ kept, a bounded number of them, for as long as the schema they were made from ho
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from gateway.core.cache_class import AuthProjection, Never, Verdict, never, verdict_of
+from gateway.core.cache_class import AuthProjection, Never, Private, Verdict, never, verdict_of
 from gateway.core.cache_key import Member, caller_parts, header_parts, joined
 from gateway.core.catalogue import Collection
 from gateway.core.dependencies import all_uses, ids_of, touched
@@ -18,7 +18,11 @@ from gateway.core.rule_reach import Unresolvable
 from gateway.core.schema import Schema
 
 MAX_PLANS = 4096
+MAX_KEPT_QUERY_BYTES = 2048  # a longer one is planned each time, so that plans cannot fill the memory
 ENRICHED = "Hooks change what is read of {}."
+
+
+PlanName: TypeAlias = tuple[str, str, Kind, str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,20 @@ class Plan:
     verdict: Verdict
     depends_on: frozenset[str]
     prefix: bytes
+    is_members: bool = False
 
     @property
     def is_kept(self) -> bool:
         return not isinstance(self.verdict.cache_class, Never)
+
+    @property
+    def depends_on_filler(self) -> bool:
+        """Must the answer end with any change to the auth record of the member for whom PocketBase was asked?
+
+        A token that has just become invalid makes its bearer a guest to PocketBase, without a word in the answer; what
+        such a one was told must not stay with those who are still members.
+        """
+        return self.is_members and isinstance(self.verdict.cache_class, AuthProjection | Private)
 
     @property
     def fields_needed(self) -> frozenset[str]:
@@ -61,6 +75,7 @@ class Plan:
             "headers": sorted(self.verdict.headers),
             "parameters": sorted(self.verdict.parameters),
             "depends_on": sorted(collection.name for collection in found if collection is not None),
+            "depends_on_filler": self.depends_on_filler,
             "query": self.query.encoded(),
             "why": list(self.verdict.why),
         }
@@ -72,7 +87,7 @@ class Plans:
     def __init__(self, schema: Schema, enriched: frozenset[str] = frozenset()) -> None:
         self.schema = schema
         self._enriched = enriched
-        self._kept: dict[tuple[str, str, Kind, str, bytes], Plan] = {}
+        self._kept: dict[PlanName, Plan] = {}
 
     def plan(
         self,
@@ -87,10 +102,14 @@ class Plans:
         name = (method, collection.id, kind, asker.id if asker else "", raw_query)
         if (plan := self._kept.get(name)) is None:
             plan = self._made(Read(collection, kind, parse(raw_query)), method, asker)
-            if len(self._kept) >= MAX_PLANS:
-                del self._kept[next(iter(self._kept))]
-            self._kept[name] = plan
+            if len(raw_query) <= MAX_KEPT_QUERY_BYTES:
+                self._keep(name, plan)
         return plan
+
+    def _keep(self, name: PlanName, plan: Plan) -> None:
+        if len(self._kept) >= MAX_PLANS:
+            del self._kept[next(iter(self._kept))]
+        self._kept[name] = plan
 
     def _made(self, read: Read, method: str, asker: Collection | None) -> Plan:
         try:
@@ -100,7 +119,7 @@ class Plans:
         is_kept = not isinstance(verdict.cache_class, Never)
         query = canonical(read.query, read.kind, verdict.parameters) if is_kept else read.query
         prefix = joined([self.schema.digest, method, read.kind, read.collection.id, query.encoded()])
-        return Plan(query, verdict, depends_on, prefix)
+        return Plan(query, verdict, depends_on, prefix, is_members=asker is not None)
 
     def _judged(self, read: Read, asker: Collection | None) -> tuple[Verdict, frozenset[str]]:
         clauses = clauses_of(read, self.schema)
