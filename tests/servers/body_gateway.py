@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from common.core.errors import NotFound, ServiceError
 from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_http
 from gateway.adapters.upload_spool import UploadSpool
-from gateway.core.batch import batch_items, batch_operation, upstream_batch
+from gateway.core.batch import batch_accepts, batch_items, batch_operation, upstream_batch
 from gateway.core.batch_refusals import item_failed
 from gateway.core.body_pace import Pace
 from gateway.core.body_refusals import TooSlow
@@ -83,10 +83,11 @@ def body_gateway_server(
 
 
 class BodyGateway:
-    def __init__(self, configuration: Configuration, upstream: PocketBaseHttp) -> None:
+    def __init__(self, configuration: Configuration, upstream: PocketBaseHttp, rows: list[dict[str, Any]]) -> None:
         self._configuration = configuration
         self._upstream = upstream
-        self._files: dict[str, dict[str, FileField]] = {}
+        self._catalogue = Catalogue(map(parse, rows))
+        self._files: dict[str, dict[str, FileField]] = {row["id"]: file_fields(row) for row in rows}
         spool = UploadSpool(
             Path(configuration.spool),
             max_bytes=configuration.max_spool_bytes,
@@ -124,13 +125,12 @@ class BodyGateway:
         media = of_request(method, headers)
         max_bytes = self._configuration.max_body_bytes
         incoming = Incoming(receive, asyncio.Event(), has_body=has_body(headers), max_bytes=max_bytes)
-        catalogue = await self._catalogue()
         if raw_path == b"/api/batch" and method == "POST":
-            return await self._batch(incoming.chunks(), media, catalogue)
+            return await self._batch(incoming.chunks(), media)
         route = find(method, raw_path)
         if route is None:
             raise NotFound("There is nothing here.")
-        collection = admitted(catalogue.find(route.collection)) if route.collection else None
+        collection = admitted(self._catalogue.find(route.collection)) if route.collection else None
         query = parse_query(scope["query_string"])
         if media.is_form:
             query = form_query(query, [found.name for found in collection.fields] if collection else [])
@@ -152,12 +152,12 @@ class BodyGateway:
             await inspect(body, fields, refusal=refusal, max_pixels=self._configuration.max_pixels)
             return await self._exchanged(method, target, upstream_body(body, secrets.token_hex(16)))
 
-    async def _batch(self, chunks: AsyncIterator[bytes], media: MediaType, catalogue: Catalogue) -> tuple[int, bytes]:
-        async with self._intake.take_in(chunks, media, Expected(lambda _key: 100 * MEBIBYTE)) as received:
+    async def _batch(self, chunks: AsyncIterator[bytes], media: MediaType) -> tuple[int, bytes]:
+        async with self._intake.take_in(chunks, media, Expected(batch_accepts(100 * MEBIBYTE))) as received:
             operations = list[Any]()
             for index, item in enumerate(batch_items(received, max_items=50)):
                 try:
-                    collection = admitted(catalogue.find(item.route.collection or ""))
+                    collection = admitted(self._catalogue.find(item.route.collection or ""))
                     fields = self._files[collection.id]
                     operations.append(operation := batch_operation(item, collection, fields))
                     await inspect(operation.body, fields, refusal=CREATING, max_pixels=self._configuration.max_pixels)
@@ -171,17 +171,17 @@ class BodyGateway:
         async with self._upstream.exchange(request) as answer:
             return answer.status, b"".join([chunk async for chunk in answer.chunks()])
 
-    async def _catalogue(self) -> Catalogue:
-        headers = {"Authorization": self._configuration.superuser_token}
-        async with httpx.AsyncClient(base_url=self._configuration.pocketbase_url, headers=headers) as client:
-            rows = (await client.get("/api/collections?perPage=200")).json()["items"]
-        self._files = {row["id"]: file_fields(row) for row in rows}
-        return Catalogue(map(parse, rows))
+
+async def collections(configuration: Configuration) -> list[dict[str, Any]]:
+    """Those that there are when the server starts."""
+    headers = {"Authorization": configuration.superuser_token}
+    async with httpx.AsyncClient(base_url=configuration.pocketbase_url, headers=headers) as client:
+        return (await client.get("/api/collections?perPage=200")).json()["items"]
 
 
 async def serve(configuration: Configuration) -> None:
     async with open_pocketbase_http(configuration.pocketbase_url, connections=100, realtime_connections=1) as upstream:
-        application = BodyGateway(configuration, upstream)
+        application = BodyGateway(configuration, upstream, await collections(configuration))
         await uvicorn.Server(
             uvicorn.Config(application, port=configuration.port, log_level="warning", lifespan="off")
         ).serve()

@@ -27,7 +27,7 @@ from gateway.core.query import Query
 from gateway.core.query import parse as parse_query
 from gateway.core.record_body import ReceivedBody, RecordBody, UploadedFile, UpstreamBody, assembled
 from gateway.core.struct_bodies import check_spelling
-from gateway.core.upload_checks import FileField, accepts
+from gateway.core.upload_checks import Accepts, FileField, accepts
 
 BatchAction: TypeAlias = Literal["create", "update", "upsert", "delete"]
 
@@ -176,8 +176,13 @@ def files_by_item(files: Sequence[UploadedFile]) -> dict[int, list[UploadedFile]
     return found
 
 
-def is_batch_file(key: str) -> bool:
-    return bool(_FILE_KEY.fullmatch(key))
+def batch_accepts(max_bytes: int) -> Accepts:
+    """A batch's files are taken in before it is known whose they are: the SDK sends the items last."""
+
+    def limit(key: str) -> int | None:
+        return max_bytes if _FILE_KEY.fullmatch(key) else None
+
+    return limit
 
 
 def upstream_batch(operations: Sequence[BatchOperation], boundary: str) -> UpstreamBody:

@@ -38,28 +38,45 @@ _SIGNATURES = (
     (re.compile(rb"PK\x03\x04"), "application/zip"),
     (re.compile(rb"\x1f\x8b"), "application/gzip"),
     (re.compile(rb"\x7fELF"), "application/x-elf"),
-    (
-        re.compile(
-            rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}\?>\s*)?"
-            rb"(?:<!--.{0,2000}?-->\s*|<!DOCTYPE\s+svg[^\[>]{0,500}(?:\[[^\]]{0,2000}\]\s*)?>\s*){0,20}<svg[\s>]",
-            re.DOTALL | re.IGNORECASE,
-        ),
-        SVG,
-    ),
-    (
-        re.compile(
-            rb"(?:\xef\xbb\xbf)?\s*<"
-            rb"(?:!DOCTYPE HTML|HTML|HEAD|SCRIPT|IFRAME|H1|DIV|FONT|TABLE|A|STYLE|TITLE|B|BODY|BR|P)[\s>]",
-            re.IGNORECASE,
-        ),
-        HTML,
-    ),
 )
+_HTML = re.compile(
+    rb"<(?:!DOCTYPE HTML|HTML|HEAD|SCRIPT|IFRAME|H1|DIV|FONT|TABLE|A|STYLE|TITLE|B|BODY|BR|P)[\s>]", re.IGNORECASE
+)
+_SVG = re.compile(rb"<svg[\s/>]", re.IGNORECASE)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PROLOGUE = ((b"<?xml", b"?>"), (b"<!--", b"-->"), (b"<!doctype svg", b">"))
 
 
 def detected(head: bytes) -> str | None:
     """The type that the first HEAD_BYTES tell, if any."""
-    return next((type for signature, type in _SIGNATURES if signature.match(head)), None)
+    found = next((type for signature, type in _SIGNATURES if signature.match(head)), None)
+    return found or detected_text(head.removeprefix(_BYTE_ORDER_MARK).lstrip())
+
+
+def detected_text(text: bytes) -> str | None:
+    if _SVG.match(without_prologue(text)):
+        return SVG
+    return HTML if _HTML.match(text) else None
+
+
+def without_prologue(text: bytes) -> bytes:
+    """What follows the declaration, the comments and the document type of an SVG, in one pass over them."""
+    at = 0
+    while (end := end_of_prologue(text, at)) is not None:
+        at = end
+        while text[at : at + 1].isspace():
+            at += 1
+    return text[at:]
+
+
+def end_of_prologue(text: bytes, at: int) -> int | None:
+    for begin, end in _PROLOGUE:
+        if text[at : at + len(begin)].lower() == begin:
+            subset = text.find(b"[", at) if begin.startswith(b"<!d") else -1
+            inside = text.find(b"]", subset) if -1 < subset < text.find(end, at) else at
+            found = text.find(end, inside) if inside >= 0 else -1
+            return found + len(end) if found >= 0 else None
+    return None
 
 
 def normal(type: str) -> str:
