@@ -4,8 +4,7 @@ import asyncio
 import math
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.notices import Notice
-from gateway.hear_revocations import Hearer
+from gateway.core.notices import Hearer, Notice
 
 
 class MemoryRevocations:

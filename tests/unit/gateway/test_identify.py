@@ -100,6 +100,7 @@ class Process:
             clock=clocks.monotonic,
             wall_clock=clocks.wall,
         )
+        self.endings.also_tell(self.callers)
         self.stream.heard_until = float("inf")
 
     async def identify(self, token: str, **more: Any) -> Principal | None:
@@ -220,6 +221,13 @@ async def test_a_notice_about_somebody_else_changes_nothing(store: Watched, cloc
     await process.identify(token)
     process.callers.heard(notice)
     assert process.callers.known(token)
+
+
+async def test_the_process_that_ends_a_session_does_not_wait_to_be_told_so(store: Watched, clocks: Clocks) -> None:
+    process, token = Process(store, clocks), signed()
+    await process.identify(token)
+    assert await process.endings.end("s", "signed out", ANN)
+    assert process.callers.known(token) is None
 
 
 async def test_an_answer_that_a_notice_overtook_is_not_remembered(store: Watched, clocks: Clocks) -> None:

@@ -129,6 +129,7 @@ def build_sessions(settings: Settings, key: SigningKey, valkey: Redis, upstream:
         grace_seconds=grace_seconds,
         is_strict=settings.strict_tokens,
     )
+    endings.also_tell(callers)
     obedience = Obedience(endings)
     listen = partial(revocations.listen, callers, obedience)
     return SessionParts(store, endings, callers, (listen, obedience.run, uses.run))

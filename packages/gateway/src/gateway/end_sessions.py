@@ -14,7 +14,7 @@ from common.core.errors import UpstreamUnavailable
 from gateway.core.account_change import Doubtful, Ended
 from gateway.core.catalogue import Collection
 from gateway.core.exchange import Upstream, UpstreamRequest
-from gateway.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
+from gateway.core.notices import Hearer, Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.core.principal import Principal
 from gateway.core.session import EndReason, Owner
 
@@ -55,6 +55,11 @@ class Endings:
         self._store = store
         self._upstream = upstream
         self._outward = outward
+        self._hearers: list[Hearer] = []
+
+    def also_tell(self, hearer: Hearer) -> None:
+        """Of what ends here: whoever ended a session in this process is not to meet it again an instant later."""
+        self._hearers.append(hearer)
 
     async def end(self, session_id: str, reason: EndReason, owner: Owner | None = None) -> bool:
         """False when there is no such session, or none of that owner."""
@@ -129,6 +134,8 @@ class Endings:
                 record_id=owner.record_id,
                 reason=reason,
             )
+            for hearer in self._hearers:
+                hearer.heard(notice)
             await self._tell_outward(notice)
 
     async def _tell_outward(self, notice: Notice) -> None:

@@ -6,23 +6,13 @@ from typing import Protocol
 import structlog
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
+from gateway.core.notices import Hearer, Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.end_sessions import Endings
 
 logger = structlog.get_logger(__name__)
 
 CAPACITY = 10_000
 RETRY_SECONDS = 0.2
-
-
-class Hearer(Protocol):
-    """Is told at once and in order; must neither wait nor raise."""
-
-    def heard(self, notice: Notice) -> None: ...
-
-    def missed(self) -> None:
-        """Listening began, or began again: what was told before may not have been heard."""
-        ...
 
 
 class RevocationStream(Protocol):

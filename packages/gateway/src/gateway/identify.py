@@ -129,7 +129,7 @@ class Callers:
             return None
         if principal.pocketbase_token != told.pocketbase_token:
             principal = replace(principal, pocketbase_token=told.pocketbase_token)
-        if told.standing == "current":
+        if told.standing == "current" and asked_at < self._hearing.heard_until:
             lasts_seconds = min(self._believed_seconds, principal.expires_at - self._wall_clock())
             self._known.believe(known, principal, until=asked_at + lasts_seconds, epoch=epoch)
         self._note(known, asked_at, address)

@@ -2,41 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Protocol, TypeVar
+from collections.abc import Callable
 
 import structlog
 
-from common.core.errors import UpstreamUnavailable
-from common.core.messages import Message
-from gateway.core.notices import KINDS, Notice, subject_of
-from gateway.hear_revocations import BEAT_SECONDS, STALE_SECONDS, Hearer
+from common.adapters.nats_bus import Bus
+from common.adapters.nats_listening import Gap
+from common.core.errors import Forbidden, UpstreamUnavailable
+from gateway.core.notices import KINDS, Hearer, Notice, subject_of
+from gateway.hear_revocations import BEAT_SECONDS, STALE_SECONDS
 
 logger = structlog.get_logger(__name__)
 
-M = TypeVar("M", bound=Message)
-
-
-class Bus(Protocol):
-    """What is needed of a bus."""
-
-    @property
-    def connections(self) -> int:
-        """How often the connection was made. What was said while it did not stand was missed."""
-        ...
-
-    async def publish(self, subject: str, message: Message) -> None:
-        """Returns once the server has it. Raises UpstreamUnavailable."""
-        ...
-
-    def listen(self, subject: str, kind: type[M]) -> AbstractAsyncContextManager[AsyncIterator[M]]:
-        """Every readable message while the block runs, over reconnections."""
-        ...
-
-    async def answers(self) -> None:
-        """Returns once the server has sent all that it had for us before. Raises UpstreamUnavailable."""
-        ...
+REFUSED_SECONDS = 5.0
 
 
 class BusRevocations:
@@ -46,41 +24,49 @@ class BusRevocations:
         self.heard_until = 0.0
 
     async def publish(self, notice: Notice) -> None:
-        await self._bus.publish(subject_of(notice), notice)
+        await self._bus.publish(subject_of(notice), notice, deadline_seconds=STALE_SECONDS)
 
     async def listen(self, *hearers: Hearer) -> None:
-        try:
-            async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-                for subject, kind in KINDS.items():
-                    notices = await stack.enter_async_context(self._bus.listen(subject, kind))
-                    tasks.create_task(hand_on(notices, hearers))
-                tasks.create_task(self._keep_hearing(hearers))
-        finally:
-            self.heard_until = 0.0
-
-    async def _keep_hearing(self, hearers: tuple[Hearer, ...]) -> None:
-        heard_on = -1
         while True:
-            sent_at, connection = self._clock(), self._bus.connections
-            if not await self._is_answered(connection):
+            try:
+                await self._listen_once(hearers)
+            except* Forbidden as refusals:
+                logger.error("notices of other services are not heard", error=str(refusals.exceptions[0]))
+            finally:
+                self.heard_until = 0.0
+            await asyncio.sleep(REFUSED_SECONDS)
+
+    async def _listen_once(self, hearers: tuple[Hearer, ...]) -> None:
+        in_place = [asyncio.Event() for _ in KINDS]
+        async with asyncio.TaskGroup() as tasks:
+            for (subject, kind), event in zip(KINDS.items(), in_place, strict=True):
+                tasks.create_task(self._hear(subject, kind, hearers, event))
+            for event in in_place:
+                await event.wait()
+            for hearer in hearers:
+                hearer.missed()
+            tasks.create_task(self._keep_hearing())
+
+    async def _hear(
+        self, subject: str, kind: type[Notice], hearers: tuple[Hearer, ...], in_place: asyncio.Event
+    ) -> None:
+        async with self._bus.listening(subject, kind) as told:
+            in_place.set()
+            async for item in told:
+                if isinstance(item, Gap):
+                    self.heard_until = 0.0
+                for hearer in hearers:
+                    hearer.missed() if isinstance(item, Gap) else hearer.heard(item.message)
+
+    async def _keep_hearing(self) -> None:
+        """The server answers behind everything that it sent us before; what is on its way in here takes no time."""
+        while True:
+            sent_at = self._clock()
+            try:
+                async with asyncio.timeout(STALE_SECONDS):
+                    await self._bus.answers()
+            except (UpstreamUnavailable, TimeoutError):
                 self.heard_until = 0.0
             else:
-                if connection != heard_on or not self.heard_until:
-                    for hearer in hearers:
-                        hearer.missed()
-                heard_on, self.heard_until = connection, sent_at + STALE_SECONDS
+                self.heard_until = sent_at + STALE_SECONDS
             await asyncio.sleep(BEAT_SECONDS)
-
-    async def _is_answered(self, connection: int) -> bool:
-        try:
-            async with asyncio.timeout(STALE_SECONDS):
-                await self._bus.answers()
-        except (UpstreamUnavailable, TimeoutError):
-            return False
-        return connection == self._bus.connections
-
-
-async def hand_on(notices: AsyncIterator[Notice], hearers: tuple[Hearer, ...]) -> None:
-    async for notice in notices:
-        for hearer in hearers:
-            hearer.heard(notice)

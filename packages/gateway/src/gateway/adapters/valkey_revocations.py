@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 
 from common.core.messages import InvalidMessage, decode, encode
 from gateway.adapters.valkey_sessions import answering
-from gateway.core.notices import KINDS, Notice, subject_of
-from gateway.hear_revocations import BEAT_SECONDS, STALE_SECONDS, Hearer
+from gateway.core.notices import KINDS, Hearer, Notice, subject_of
+from gateway.hear_revocations import BEAT_SECONDS, STALE_SECONDS
 
 logger = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError
 
 from common.core.errors import Unauthenticated, UpstreamUnavailable
 from gateway.core.refusals import Banned
@@ -51,6 +51,7 @@ class ValkeySessions:
         prefix: str = "gateway",
         clock_ms: Callable[[], int] = server_time,
     ) -> None:
+        self._client = client
         self._script = client.register_script(SCRIPT)
         self._seal = seal
         self._grace_ms = round(grace_seconds * 1000)
@@ -123,8 +124,16 @@ class ValkeySessions:
         return bool(await self._run("pardon", collection_id or EVERY_COLLECTION, record_id))
 
     async def _run(self, command: str, *arguments: str | bytes | int) -> Any:
+        """Tried once more on a new connection: after Valkey was away, every idle one is dead. No command changes more
+        by being carried out twice.
+        """
+        told = [command, self._prefix, self._clock_ms(), *arguments]
         async with answering():
-            return await self._script(args=[command, self._prefix, self._clock_ms(), *arguments])
+            try:
+                return await self._script(args=told)
+            except ConnectionError:
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+                return await self._script(args=told)
 
     def _sealed(self, session_id: str, token: str) -> bytes:
         return self._seal.seal(session_id, token, secrets.token_bytes(NONCE_BYTES))

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from common.core import subjects
 from common.core.messages import Message
@@ -49,3 +49,13 @@ KINDS: Mapping[str, type[Notice]] = MappingProxyType(
 
 def subject_of(notice: Notice) -> str:
     return next(subject for subject, kind in KINDS.items() if isinstance(notice, kind))
+
+
+class Hearer(Protocol):
+    """Is told at once and in order; must neither wait nor raise."""
+
+    def heard(self, notice: Notice) -> None: ...
+
+    def missed(self) -> None:
+        """Listening began, or began again: what was told before may not have been heard."""
+        ...
