@@ -15,6 +15,7 @@ from common.adapters.pocketbase import (
     RealtimeEvent,
     RecordChange,
     Resubscribed,
+    StreamLost,
     open_pocketbase,
 )
 from common.core.errors import InvalidRequest, NotFound, UpstreamUnavailable
@@ -198,5 +199,6 @@ async def test_a_lost_stream_is_taken_up_again_and_the_gap_is_told(tmp_path: Pat
             control = await stack.enter_async_context(opened)
             events = await stack.enter_async_context(aclosing(control.follow(["users"])))
             assert await next_event(events) == Resubscribed()
+        assert await next_event(events) == StreamLost()
         with serving(tmp_path, port):
             assert await next_event(events) == Resubscribed()

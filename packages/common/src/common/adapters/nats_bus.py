@@ -86,7 +86,7 @@ class Bus:
         duplicate window (two minutes unless configured otherwise). With `stream`, no other may take it.
 
         Raises NoResponders (no stream takes the subject), Forbidden, DeadlineExceeded (it may be stored or not),
-        UpstreamUnavailable, StreamRefused (a Conflict), InvalidRequest.
+        NotStored (an UpstreamUnavailable; StreamFull is one), StreamRefused (a Conflict), InvalidRequest.
         """
         try:
             told = {**correlation.outgoing(), **headers, MESSAGE_ID: message_id or self.link.new_id()}

@@ -34,6 +34,7 @@ API_SECONDS = 5.0
 
 WRONG_SEQUENCE = frozenset({10070, 10071, 10164})
 NAME_IN_USE = 10058
+INVALID_CONFIGURATION = 10052
 _CONFLICTS = WRONG_SEQUENCE | {NAME_IN_USE, 10060, 10065, 10013, 10148}
 _TOO_LARGE = frozenset({10054, 10097})
 _FULL = 10077
@@ -68,7 +69,11 @@ _acknowledgements = msgspec.json.Decoder(_Acknowledgement)
 _faults = msgspec.json.Decoder(_Faulty)
 
 
-class StreamFull(UpstreamUnavailable):
+class NotStored(UpstreamUnavailable):
+    """A definite answer, that the message was not stored."""
+
+
+class StreamFull(NotStored):
     """The stream is at its limit and discards what is new."""
 
 
@@ -89,11 +94,11 @@ def read_acknowledgement(subject: str, data: bytes) -> Stored:
     try:
         told = _acknowledgements.decode(data)
     except msgspec.MsgspecError:
-        raise UpstreamUnavailable(f"What answers on {subject} is no stream.") from None
+        raise NotStored(f"What answers on {subject} is no stream.") from None
     if told.error:
         raise refusal(subject, told.error)
     if not told.stream:
-        raise UpstreamUnavailable(f"What answers on {subject} is no stream.")
+        raise NotStored(f"What answers on {subject} is no stream.")
     return Stored(told.stream, told.seq, told.duplicate)
 
 
@@ -107,7 +112,9 @@ def refusal(subject: str, fault: _Fault) -> ServiceError:
         return StreamFull(text)
     if fault.code == 404:
         return NotFound(text)
-    return InvalidRequest(text) if fault.code == 400 else UpstreamUnavailable(text)
+    if fault.code == 400 or fault.err_code == INVALID_CONFIGURATION:
+        return InvalidRequest(text)
+    return UpstreamUnavailable(text)
 
 
 async def store(link: Link, subject: str, payload: bytes, headers: Mapping[str, str], *, deadline: float) -> Stored:
@@ -119,7 +126,7 @@ async def store(link: Link, subject: str, payload: bytes, headers: Mapping[str, 
         until = min(deadline, deadline_in(ATTEMPT_SECONDS))
         try:
             return await store_once(link, subject, payload, headers, deadline=until)
-        except StreamFull:
+        except NotStored:
             raise
         except StreamRefused as error:
             error.repeated = attempt > 1
@@ -176,8 +183,15 @@ async def ensure_stream(link: Link, config: StreamConfig) -> StreamInfo:
     except StreamRefused as error:
         if error.reason != NAME_IN_USE:
             raise
-        told = await ask(link, subjects.stream_request("UPDATE", name), wanted)
+        told = await update_stream(link, name, wanted)
     return StreamInfo.from_response(told)
+
+
+async def update_stream(link: Link, name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return await ask(link, subjects.stream_request("UPDATE", name), wanted)
+    except InvalidRequest as error:
+        raise StreamRefused(str(error), reason=INVALID_CONFIGURATION) from error
 
 
 async def stream_info(link: Link, name: str) -> StreamInfo:

@@ -51,7 +51,12 @@ class Resubscribed:
     """The stream starts (again): whatever happened before it is unknown, so read everything."""
 
 
-RealtimeEvent: TypeAlias = RecordChange | Resubscribed
+@dataclass(frozen=True, slots=True)
+class StreamLost:
+    """Nothing is heard until the next Resubscribed."""
+
+
+RealtimeEvent: TypeAlias = RecordChange | Resubscribed | StreamLost
 
 
 class BatchRefused(InvalidRequest):
@@ -138,18 +143,21 @@ class PocketBase:
         return [as_mapping(as_mapping(answer).get("body")) for answer in answers]
 
     async def follow(self, collections: Sequence[str]) -> AsyncGenerator[RealtimeEvent]:
-        """Change hints for ever; after every gap a Resubscribed comes first. Ends only by cancellation."""
+        """Change hints for ever, a Resubscribed before them and after every StreamLost. Ends only by cancellation."""
         delay = 0.1
         while True:
+            is_subscribed = False
             try:
                 async with self._subscribed(collections) as events:
-                    delay = 0.1
+                    delay, is_subscribed = 0.1, True
                     yield Resubscribed()
                     async for event in events:
                         if change := to_change(event):
                             yield change
             except (ServiceError, httpx.HTTPError, httpx_sse.SSEError) as error:
                 logger.warning("realtime stream lost", error=f"{type(error).__name__}: {error}")
+            if is_subscribed:
+                yield StreamLost()
             await asyncio.sleep(delay)
             delay = min(delay * 2, 5)
 

@@ -12,7 +12,7 @@ from common.cache.ports import Invalidations
 from common.core.epochs import Tags
 from common.core.errors import UpstreamUnavailable
 from common.core.messages import InvalidMessage, decode, encode
-from common.core.peers import AnswerDue, Bumped, Event, Missed, Notice, Peers
+from common.core.peers import Bumped, Event, Missed, Notice, Peers, SignDue
 from common.core.trust import Doubt
 
 logger = structlog.get_logger(__name__)
@@ -20,8 +20,8 @@ logger = structlog.get_logger(__name__)
 RETURN_SECONDS = 1.0
 """How long the bus has to bring a bump back to its sender."""
 
-ANSWER_PAUSE_SECONDS = 0.001
-"""Answers to bumps that come faster than this go out together."""
+SIGN_PAUSE_SECONDS = 0.001
+"""Answers that fall due faster than this go out together."""
 
 JOINING_BEAT_SECONDS = 0.05
 RETRY_SECONDS = 1.0
@@ -45,15 +45,17 @@ class Announcer:
         *,
         clock: Callable[[], float],
         beat_seconds: float,
+        patience_seconds: float,
         on_news: Callable[[list[News]], None],
     ) -> None:
         self._bus = bus
         self._peers = peers
         self._clock = clock
         self._beat_seconds = beat_seconds
+        self._patience_seconds = patience_seconds
         self._on_news = on_news
         self._publishing = asyncio.Lock()
-        self._answer_due = asyncio.Event()
+        self._sign_due = asyncio.Event()
         self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
         self._complaints: set[str] = set()
 
@@ -78,8 +80,8 @@ class Announcer:
         number = notice.number
         if not await self._until(lambda: self._peers.has_returned(number), RETURN_SECONDS):
             raise UpstreamUnavailable("The bus did not take the bump within a second.")
-        patience_seconds = self._peers.excused_at(number) - self._clock()
-        return await self._until(lambda: self._peers.is_confirmed(number), patience_seconds)
+        await self._wait_for_peers(number)
+        return self._peers.is_certain(number, self._clock())
 
     async def joined(self, seconds: float) -> None:
         """Returns once this process hears itself, or after so long."""
@@ -98,12 +100,12 @@ class Announcer:
         """Runs until cancelled."""
         pause_seconds = JOINING_BEAT_SECONDS
         while True:
-            self._answer_due.clear()
+            self._sign_due.clear()
             await self._say(lambda: self._peers.sign_of_life(self._clock()))
-            await asyncio.sleep(ANSWER_PAUSE_SECONDS)
+            await asyncio.sleep(SIGN_PAUSE_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_seconds):
-                    await self._answer_due.wait()
+                    await self._sign_due.wait()
             joined = self.doubt(self._clock()) is None
             pause_seconds = self._beat_seconds if joined else min(2 * pause_seconds, self._beat_seconds)
 
@@ -123,6 +125,12 @@ class Announcer:
             if holds() and not future.done():
                 future.set_result(None)
 
+    async def _wait_for_peers(self, number: int) -> None:
+        """A peer that speaks and yet does not confirm is waited for anew, but not for ever."""
+        give_up_at = self._clock() + 2 * self._patience_seconds
+        while (left_seconds := min(self._peers.excused_at(number), give_up_at) - self._clock()) > 0:
+            await self._until(lambda: self._peers.is_confirmed(number), left_seconds)
+
     async def _call_the_roll(self) -> None:
         await self.joined(RETURN_SECONDS)
         left_seconds = self._peers.knows_everybody_at - self._clock()
@@ -130,9 +138,9 @@ class Announcer:
             await asyncio.sleep(left_seconds)
 
     def _carry_out(self, events: list[Event]) -> None:
-        self._on_news([event for event in events if not isinstance(event, AnswerDue)])
-        if any(isinstance(event, AnswerDue) for event in events):
-            self._answer_due.set()
+        self._on_news([event for event in events if not isinstance(event, SignDue)])
+        if any(isinstance(event, SignDue) for event in events):
+            self._sign_due.set()
 
     async def _say(self, notice: Callable[[], Notice]) -> None:
         try:

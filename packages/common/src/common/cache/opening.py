@@ -92,4 +92,11 @@ def announcer_of(
 ) -> Announcer:
     me = secrets.token_hex(8)
     peers = Peers(name, me, silence_seconds=options.silence_seconds, patience_seconds=options.confirm_seconds)
-    return Announcer(bus, peers, clock=clock, beat_seconds=options.beat_seconds, on_news=on_news)
+    return Announcer(
+        bus,
+        peers,
+        clock=clock,
+        beat_seconds=options.beat_seconds,
+        patience_seconds=options.confirm_seconds,
+        on_news=on_news,
+    )

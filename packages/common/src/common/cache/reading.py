@@ -18,7 +18,7 @@ from common.cache.flights import Flight, Flights
 from common.cache.loading import Attempt, Job, Load, Loader, Tally
 from common.cache.local_tier import LocalTier
 from common.cache.owned_tasks import OwnedTasks
-from common.cache.shared_access import SharedAccess
+from common.cache.shared_access import Debt, SharedAccess
 from common.cache.shared_values import SharedValues
 from common.core.cached import Answer, Explanation, Outcome, Tier, check_bump, check_key, check_tags
 from common.core.epochs import EVERYTHING, Tags
@@ -124,8 +124,9 @@ class Cache(Generic[T]):
         """
         check_bump(tags)
         self._local.bump(tags)
+        debt = self._access.note_debt(tags) if self._access else {}
         self._refuse_if_closed()
-        return await asyncio.shield(self._tasks.start(self._bump(tags)))
+        return await asyncio.shield(self._tasks.start(self._bump(tags, debt)))
 
     def heard(self, source: str, epoch: str) -> None:
         """A heartbeat of a source of changes, named when the cache was opened. `epoch` names its unbroken run.
@@ -158,13 +159,11 @@ class Cache(Generic[T]):
 
     def statistics(self) -> Statistics:
         """Counts since the cache was opened, and what it holds now."""
-        hits = self._local.hits
-        memory: dict[tuple[Outcome, Tier], int] = {
-            ("hit", "memory"): hits["hit"],
-            ("negative", "memory"): hits["negative"],
-        }
+        reads = dict(self._counts)
+        for outcome, count in self._local.hits.items():
+            reads[outcome, "memory"] = count
         return Statistics(
-            reads=self._counts | memory,
+            reads=reads,
             loads=self._loader.tally.loads,
             failed_loads=self._loader.tally.failed_loads,
             load_seconds=self._loader.tally.load_seconds,
@@ -234,8 +233,8 @@ class Cache(Generic[T]):
         if self._flights.refreshing < self._refreshes and not self._flights.joinable(job.key, job.tags):
             self._start(job, is_refresh=True)
 
-    async def _bump(self, tags: Tags) -> bool:
-        told = await self._access.bump(tags) if self._access else True
+    async def _bump(self, tags: Tags, debt: Debt) -> bool:
+        told = await self._access.pay(debt) if self._access else True
         try:
             confirmed = await self._announcer.announce(tags, owed=not told) if self._announcer else True
         except UpstreamUnavailable as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
@@ -11,6 +11,9 @@ from common.core.epochs import EVERYTHING, Tags
 from common.core.errors import UpstreamUnavailable
 
 T = TypeVar("T")
+
+Debt: TypeAlias = dict[str, object]
+"""Tags that the tier has yet to be told of, each with a mark of the bump that it is owed for."""
 
 logger = structlog.get_logger(__name__)
 
@@ -29,7 +32,7 @@ class SharedAccess:
 
     def __init__(self, tier: SharedTier) -> None:
         self._tier = tier
-        self._owed: dict[str, object] = {}
+        self._owed: Debt = {}
         self._failures_in_a_row = 0
         self._trouble = asyncio.Event()
         self.failures = 0
@@ -64,13 +67,21 @@ class SharedAccess:
     async def tags_of(self, key: str) -> Tags | None:
         return await self._ask(lambda: self._tier.tags_of(key))
 
-    async def bump(self, tags: Tags) -> bool:
+    def note_debt(self, tags: Tags) -> Debt:
+        """From now on, until the tier was told of the bump, none of what it kills is read from it."""
+        debt = dict.fromkeys(tags, object())
+        self._owed.update(debt)
+        if len(self._owed) > MAX_OWED_TAGS:
+            self._owed = debt = {EVERYTHING: object()}
+        return debt
+
+    async def pay(self, debt: Debt) -> bool:
         """Whether the tier was told. What it was not told, it is told later."""
-        return await self._pay(self._note_debt(tags), self._ask)
+        return await self._pay(debt, self._ask)
 
     def owe(self, tags: Tags) -> None:
         """Have the tier told of these as soon as it can be."""
-        self._note_debt(tags)
+        self.note_debt(tags)
         self._trouble.set()
 
     async def tend(self) -> None:
@@ -82,15 +93,8 @@ class SharedAccess:
                 await asyncio.sleep(PROBE_SECONDS)
             logger.info("the shared cache tier was told of all that was bumped")
 
-    def _note_debt(self, tags: Tags) -> dict[str, object]:
-        debt = dict.fromkeys(tags, object())
-        self._owed.update(debt)
-        if len(self._owed) > MAX_OWED_TAGS:
-            self._owed = debt = {EVERYTHING: object()}
-        return debt
-
     async def _pay(
-        self, debt: dict[str, object], ask: Callable[[Callable[[], Coroutine[Any, Any, bool]]], Coroutine[Any, Any, T]]
+        self, debt: Debt, ask: Callable[[Callable[[], Coroutine[Any, Any, bool]]], Coroutine[Any, Any, T]]
     ) -> bool:
         if not await ask(lambda: self._tell(tuple(debt))):
             self._trouble.set()

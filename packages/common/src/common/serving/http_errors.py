@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from common.core.errors import RateLimited, ServiceError, Unauthenticated
 from common.core.identity import MissingRole, NoCredentials
 from common.core.statuses import STATUS, status_of
+from common.serving.rate_limit_headers import refusal_headers
 
 
 def install_error_handler(app: FastAPI) -> None:
@@ -24,7 +25,7 @@ async def to_response(_request: Request, error: Exception) -> JSONResponse:
 def headers_of(error: ServiceError) -> dict[str, str]:
     """What goes with a refusal: when to come again, or how to prove who one is (RFC 9110 §15.5.2, RFC 6750 §3)."""
     if isinstance(error, RateLimited):
-        return {"Retry-After": str(error.retry_seconds)}
+        return refusal_headers(error)
     if isinstance(error, NoCredentials):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, Unauthenticated):

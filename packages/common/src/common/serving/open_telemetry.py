@@ -23,14 +23,6 @@ EXPORT_SECONDS = 5.0
 _propagator = TraceContextTextMapPropagator()
 
 
-def provider_for(service: str, endpoint: str) -> TracerProvider:
-    """Sends to an OTLP/HTTP collector from a thread of its own, by way of a bounded queue."""
-    exporter = OTLPSpanExporter(endpoint=endpoint.rstrip("/") + TRACES_PATH, timeout=EXPORT_SECONDS)
-    provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider
-
-
 class OpenTelemetrySpan:
     def __init__(self, span: trace.Span, within: Context) -> None:
         self._span = span
@@ -62,10 +54,23 @@ class OpenTelemetrySpan:
 
 
 class OpenTelemetryTracing:
-    def __init__(self, provider: TracerProvider) -> None:
-        self._tracer = provider.get_tracer("common")
+    """Sends to an OTLP/HTTP collector from a thread of its own, by way of a bounded queue."""
+
+    def __init__(self, service: str, endpoint: str) -> None:
+        self._exporter = OTLPSpanExporter(endpoint=endpoint.rstrip("/") + TRACES_PATH, timeout=EXPORT_SECONDS)
+        self._provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
+        self._tracer = self._provider.get_tracer("common")
 
     def begin(self, name: str, kind: Kind, headers: Mapping[str, str] | None) -> OpenTelemetrySpan:
         parent = context.get_current() if headers is None else _propagator.extract(headers, Context())
         span = self._tracer.start_span(name, parent, SpanKind[kind.upper()])
         return OpenTelemetrySpan(span, trace.set_span_in_context(span, parent))
+
+    def finish(self) -> None:
+        """Send what waits. Blocks, and for long when the collector is away."""
+        self._provider.shutdown()
+
+    def abandon(self) -> None:
+        """End a `finish` that takes too long; what still waits is lost."""
+        self._exporter.shutdown()

@@ -70,7 +70,8 @@ async def operations(app: FastAPI, port: int) -> AsyncGenerator[None]:
     if port == 0:
         yield
         return
-    server = OperationsServer(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False))
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_config=None, access_log=False)
+    server = OperationsServer(config)
     async with running(server.serve):
         yield
 

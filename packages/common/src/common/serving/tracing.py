@@ -31,19 +31,20 @@ async def tracing(service: str, endpoint: str | None) -> AsyncGenerator[None]:
         yield
         return
     try:
-        from common.serving.open_telemetry import OpenTelemetryTracing, provider_for
+        from common.serving.open_telemetry import OpenTelemetryTracing
     except ImportError as error:
         raise SettingsError(
             "OTEL_EXPORTER_OTLP_ENDPOINT: is set, but OpenTelemetry is not installed; "
             "install pocketwire-common[tracing], or unset it"
         ) from error
-    provider = provider_for(service, endpoint)
-    trace_with(OpenTelemetryTracing(provider))
+    traced = OpenTelemetryTracing(service, endpoint)
+    trace_with(traced)
     try:
         yield
     finally:
         trace_with(None)
-        if not await is_done_within(FAREWELL_SECONDS, provider.shutdown):
+        if not await is_done_within(FAREWELL_SECONDS, traced.finish):
+            traced.abandon()
             logger.warning("not all spans were sent", seconds=FAREWELL_SECONDS)
 
 
