@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.core.errors import Forbidden, NotFound, ServiceError, UpstreamUnavailable
+from gateway.core.body_refusals import InvalidFields
 from gateway.core.operation import Read, Upload, Write
-from gateway.core.rule_refusals import InvalidFields, RuleFailed, RuleOverdue
+from gateway.core.rule_refusals import RuleFailed, RuleOverdue
 from gateway.isolate.lanes import Lanes
 from gateway.isolate.loops import Loops
 from gateway.isolate.threads import Threads
@@ -287,6 +288,25 @@ async def test_no_spelling_of_a_guarded_field_gets_past_its_guard(
     async with sitting(modifying) as court:
         with pytest.raises(InvalidFields):
             await court.write(Write("update", "Posts", "p1", given_fields, files))
+
+
+async def test_the_clients_modifiers_do_not_change_what_a_rule_has_set(tmp_path: Path) -> None:
+    write_rules(
+        tmp_path,
+        rule="""
+        @before("posts", "create")
+        def sign(ctx):
+            ctx.record = {**ctx.record, "author": ctx.principal.id}
+        """,
+    )
+    async with sitting(tmp_path) as court:
+        for spelling in ("author+", "+author", "author:autogenerate", "author"):
+            assert await court.create({spelling: "bob"}, by=ANN) == {"author": ANN.id}
+        with pytest.raises(InvalidFields) as refused:
+            await court.create({"author": ANN.id, "author+": "bob"}, by=ANN)
+        assert refused.value.data == {"author+": {"code": "validation_refused", "message": "Give the field once."}}
+        unguarded = {"n": 1, "n+": 2}
+        assert await court.create(unguarded, collection="others") == unguarded
 
 
 async def test_what_a_rule_raises_out_of_a_task_group_of_its_own_is_what_it_meant(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from common.core.errors import InvalidRequest
 from gateway.core.answer import Answer
 from gateway.core.expanded import expanded
+from gateway.core.field_names import field_of
 from gateway.core.json_values import NotJson, copied, decoded, encoded
 from gateway.core.operation import Read, Write
 from gateway.core.refusals import UnreadableAnswer
@@ -54,6 +55,16 @@ def test_the_write_that_goes_on_shares_nothing_with_the_rule() -> None:
     record["title"] = "x"
     assert write.fields == {"tags": ["a"]}
     assert UPDATE.fields == {"title": "a"}
+
+
+@given(st.dictionaries(st.sampled_from(["n", "n+", "+n", "n-", "m", "m:autogenerate", "o+"]), st.integers()))
+def test_a_field_under_its_own_name_is_the_last_word_on_it(record: dict[str, int]) -> None:
+    fields = changed(UPDATE, record, max_bytes=MAX).fields
+    assert {key: record[key] for key in record if key in ("n", "m", "o+")} == {
+        key: fields[key] for key in fields if key in ("n", "m", "o+")
+    }
+    for key in record:
+        assert (key in fields) == (len(key) == 1 or field_of(key) not in record)
 
 
 def test_dates_are_written_as_text() -> None:

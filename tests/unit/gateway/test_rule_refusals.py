@@ -5,12 +5,12 @@ from typing import Any, cast
 import pytest
 
 from common.core.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated, UpstreamUnavailable
+from gateway.core.body_refusals import InvalidFields
 from gateway.core.refusal_answer import status_of
 from gateway.core.rule_outcome import place_of, refusal_in, text_of
 from gateway.core.rule_refusals import (
     MAX_FIELD_ERRORS,
     FieldError,
-    InvalidFields,
     ModerationUnavailable,
     Refused,
     RuleFailed,

@@ -11,17 +11,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from gateway.core.answer import Answer
+from gateway.core.field_names import modified
 from gateway.core.model_validation import without_undeclared
 from gateway.core.operation import Operation, Read, Write
 from gateway.core.rule_context import Asker, Context, Metadata
 from gateway.core.rule_outcome import Misruled, changed
-from gateway.core.rule_refusals import Refused, RuleFailed, service_error
+from gateway.core.rule_refusals import FieldError, Refused, RuleFailed, service_error
 from gateway.core.rule_set import Rule, RuleSet
 from gateway.moderate import Moderator
 from gateway.read_once import ReadOnce, StoredRecords
 from gateway.run_rule import Runner
 
 MAX_RECORD_BYTES = 32 * 1024 * 1024
+GIVEN_TWICE = "Give the field once."
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 
 
@@ -71,6 +73,8 @@ class Hearing:
     async def before_write(self, write: Write) -> Write:
         """What is to be written in its place."""
         self.rules.check_loaded()
+        if self.rules.changes(write):
+            check_spellings(write)
         write = await self._validated(write)
         for rule in self.rules.find("before", write.collection, write.action):
             write, _ = await self._ruled(rule, write)
@@ -143,3 +147,11 @@ class Hearing:
             operation, principal=self.principal, metadata=self.metadata, stored=reading.as_stored(), answer=answer
         )
         return Case(context, reading)
+
+
+def check_spellings(write: Write) -> None:
+    """Raises InvalidFields for a field that is given both by its own name and by another spelling: a rule that sets
+    the one could not tell its word from the client's.
+    """
+    if twice := modified(write.fields):
+        raise service_error(Refused(None, 400, [FieldError(key, GIVEN_TWICE) for key in sorted(twice)]), write.action)

@@ -34,8 +34,11 @@ class HttpClassifier:
 
 
 async def bounded(answer: httpx.Response) -> bytes:
+    """Raises UnreadableScore for what is too large, or packed: a small answer must not become a large one here."""
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise UnreadableScore("packed answer")
     body = bytearray()
-    async for chunk in answer.aiter_bytes():
+    async for chunk in answer.aiter_raw():
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
             raise UnreadableScore("overlong answer")
@@ -48,7 +51,7 @@ async def open_http_classifier(terms: ModerationTerms) -> AsyncGenerator[HttpCla
     if not terms.is_on:
         yield None
         return
-    headers = {"Accept-Encoding": "identity"}  # so that a small answer cannot become a large one
+    headers = {"Accept-Encoding": "identity"}
     if terms.authorization:
         headers["Authorization"] = terms.authorization
     limits = httpx.Limits(max_connections=terms.max_calls)

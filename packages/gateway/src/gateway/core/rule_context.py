@@ -165,6 +165,10 @@ class Context:
         """The fields that this write touches, by whatever spelling, files included."""
         return frozenset(field_of(key) for key in (*self.record, *self.files))
 
+    def values(self, field: str) -> list[Any]:
+        """What is given for the field, by whatever spelling."""
+        return [value for key, value in self.record.items() if field_of(key) == field]
+
     def drop(self, field: str) -> None:
         """Forget the field, by whatever spelling. A file cannot be dropped, only refused."""
         self.record = {key: value for key, value in self.record.items() if field_of(key) != field}

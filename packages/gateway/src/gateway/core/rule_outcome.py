@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from common.core.errors import ServiceError
+from gateway.core.field_names import unmodified
 from gateway.core.json_values import NotJson, decoded, encoded
 from gateway.core.operation import Action, Write
 from gateway.core.rule_refusals import Refused, service_error
@@ -17,7 +18,8 @@ class Misruled(Exception):
 
 
 def changed(write: Write, record: object, *, max_bytes: int) -> Write:
-    """The write with the fields as the rules left them: a copy that nothing they still hold can change.
+    """The write with the fields as the rules left them: a copy that nothing they still hold can change. A field that
+    stands under its own name is a rule's word, which no `author+` of the client may change afterwards.
 
     Raises Misruled for what is no record, is too large, or would be another record or collection.
     """
@@ -27,7 +29,7 @@ def changed(write: Write, record: object, *, max_bytes: int) -> Write:
     for name in _NAMES_OF_COLLECTION:
         if name in fields and fields[name] != write.fields.get(name):
             raise Misruled(f"{name} was changed")
-    return replace(write, fields=fields)
+    return replace(write, fields=unmodified(fields))
 
 
 def checked_object(value: object, *, max_bytes: int) -> dict[str, Any]:

@@ -5,7 +5,8 @@ Refused (not an Exception: a rule's own `except Exception` must not turn a refus
 
 ServiceError
 ├── RuleFailed                          the rule itself is at fault
-├── InvalidRequest └── InvalidFields    with PocketBase's field errors
+├── InvalidRequest
+│   └── InvalidFields                   with PocketBase's field errors, as for bodies
 └── UpstreamUnavailable
     ├── RuleOverdue
     ├── RulesNotLoaded
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, NoReturn, TypeAlias
 
 from common.core.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthenticated, UpstreamUnavailable
+from gateway.core.body_refusals import InvalidFields
 from gateway.core.operation import Action
 
 Status: TypeAlias = Literal[400, 401, 403, 404]
@@ -55,14 +57,6 @@ class FieldError(Refused):
         self.field = field
         self.text = message
         self.code = code
-
-
-class InvalidFields(InvalidRequest):
-    """Carries PocketBase's `data`: field name to code and message."""
-
-    def __init__(self, message: str, data: Mapping[str, Mapping[str, str]]) -> None:
-        super().__init__(message)
-        self.data = data
 
 
 class RuleFailed(ServiceError):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
-from gateway.core.operation import Action, Operation
+from gateway.core.operation import Action, Operation, Write
 from gateway.core.rule_context import Context
 from gateway.core.rule_refusals import RulesNotLoaded
 
@@ -123,6 +123,11 @@ class RuleSet:
 
     def find_moderated(self, collection: str, action: Action) -> tuple[ModeratedFields, ...]:
         return self._moderated.find(collection, action)
+
+    def changes(self, write: Write) -> bool:
+        """May rules change what is to be written?"""
+        key = (write.collection, write.action)
+        return bool(self.find("validate", *key) or self.find("before", *key))
 
     def touches_reads(self, collection: str, action: Action) -> bool:
         """May rules refuse such a read, or change its answer? Ask for `view` of every expanded collection as well:
