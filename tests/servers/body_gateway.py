@@ -27,6 +27,7 @@ from gateway.core.body_pace import Pace
 from gateway.core.body_refusals import TooSlow
 from gateway.core.catalogue import Catalogue, Collection, admitted, parse
 from gateway.core.exchange import UpstreamRequest
+from gateway.core.field_values import settled_body
 from gateway.core.form_query import form_query
 from gateway.core.headers import has_body
 from gateway.core.json_body import written
@@ -148,7 +149,7 @@ class BodyGateway:
     ) -> tuple[int, bytes]:
         fields, refusal = self._files[collection.id], UPDATING if method == "PATCH" else CREATING
         async with self._intake.take_in(chunks, media, Expected(accepts(fields), refusal)) as received:
-            body = record_body(received)
+            body = settled_body(record_body(received), collection.fields)
             await inspect(body, fields, refusal=refusal, max_pixels=self._configuration.max_pixels)
             return await self._exchanged(method, target, upstream_body(body, secrets.token_hex(16)))
 

@@ -19,6 +19,7 @@ from gateway.core.batch_refusals import (
 )
 from gateway.core.body_refusals import FieldError, MalformedBody
 from gateway.core.catalogue import Collection
+from gateway.core.field_values import settled_body
 from gateway.core.form_query import form_query
 from gateway.core.form_values import PAYLOAD
 from gateway.core.json_body import as_list, as_object, is_object, parsed_object
@@ -150,12 +151,13 @@ def batch_operation(item: BatchItem, collection: Collection, fields: Mapping[str
     """`collection` is what the item's route names, `fields` are its file fields; files for others are left out, as
     PocketBase does it. Raises NotFound, InvalidRequest.
     """
-    record_id = upserted_id(item.body) if item.action == "upsert" else next(iter(item.route.after[1:]), None)
+    body = settled_body(item.body, collection.fields)
+    record_id = upserted_id(body) if item.action == "upsert" else next(iter(item.route.after[1:]), None)
     if record_id is not None and not _PLAIN_ID.fullmatch(record_id):
         raise NotFound(NOT_FOUND)
     names = frozenset(field.name for field in collection.fields)
     limit = accepts(fields)
-    body = replace(item.body, files=tuple(file for file in item.body.files if limit(file.key) is not None))
+    body = replace(body, files=tuple(file for file in body.files if limit(file.key) is not None))
     return BatchOperation(item.action, collection, record_id, form_query(item.query, names), item.headers, body)
 
 
