@@ -5,7 +5,7 @@ Shapes: https://pocketbase.io/docs/api-records. An error is `{"status", "message
 request that failed.
 """
 
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -21,6 +21,8 @@ from common.core.errors import (
 )
 
 Record: TypeAlias = dict[str, Any]
+Action: TypeAlias = Literal["create", "update", "delete"]
+"""What can happen to a record, in the words of PocketBase's realtime messages."""
 
 REFUSALS: dict[int, type[ServiceError]] = {
     400: InvalidRequest,

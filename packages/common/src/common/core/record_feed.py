@@ -8,14 +8,13 @@ and a fingerprint of the collections' definitions, for PocketBase tells nobody t
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import msgspec
 
 from common.core.messages import Message, decode
+from common.core.pocketbase_answers import Action
 from common.core.subjects import RECORDS_HEARTBEAT
-
-Action: TypeAlias = Literal["create", "update", "delete"]
 
 
 class RecordEvent(Message, frozen=True, kw_only=True):
