@@ -15,7 +15,7 @@ from tests import pictures
         (pictures.PDF, PDF),
         (pictures.SVG, SVG),
         (b"\xef\xbb\xbf \n<SVG>", SVG),
-        (b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "x" [<!ENTITY a "b">]><svg >', SVG),
+        (b'<?xml version="1.0"?><!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "x" [<!ENTITY a "b">]><svg >', SVG),
         (pictures.HTML, HTML),
         (b"  <script>alert(1)</script>", HTML),
         (b"<A href=x>", HTML),
@@ -36,10 +36,10 @@ def test_what_cannot_be_told_is_not_guessed(data: bytes) -> None:
 
 
 def test_a_long_head_of_comments_does_not_take_long() -> None:
-    assert detected(b"<!--" + b"-->\n<!--" * 500 + b"x") is None
-    assert detected(b"<!--" * 1000) is None
-    assert detected(b"<!doctype svg [" * 300) is None
-    assert detected(b"<!doctype svg>" * 300 + b"<svg>") == SVG
+    assert detected(b"<!--" + b"-->\n<!--" * 500 + b"x") == HTML
+    assert detected(b"<!--" * 1000) == HTML
+    assert detected(b"<?xml?>" + b"<!doctype svg [" * 300) is None
+    assert detected(b"<?xml?>" + b"<!doctype svg><!---->" * 200 + b"<svg>") == SVG
 
 
 def test_a_name_claims_a_type() -> None:

@@ -34,13 +34,14 @@ _SIGNATURES = (
     (re.compile(rb"\xff\xd8\xff"), JPEG),
     (re.compile(rb"GIF8[79]a"), GIF),
     (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WEBP),
-    (re.compile(rb"%PDF-"), PDF),
+    (re.compile(rb".{0,1019}%PDF-", re.DOTALL), PDF),  # readers look for it that far
     (re.compile(rb"PK\x03\x04"), "application/zip"),
     (re.compile(rb"\x1f\x8b"), "application/gzip"),
     (re.compile(rb"\x7fELF"), "application/x-elf"),
 )
 _HTML = re.compile(
-    rb"<(?:!DOCTYPE HTML|HTML|HEAD|SCRIPT|IFRAME|H1|DIV|FONT|TABLE|A|STYLE|TITLE|B|BODY|BR|P)[\s>]", re.IGNORECASE
+    rb"<(?:!--|(?:!DOCTYPE HTML|HTML|HEAD|SCRIPT|IFRAME|H1|DIV|FONT|TABLE|A|STYLE|TITLE|B|BODY|BR|P)[\s>])",
+    re.IGNORECASE,
 )
 _SVG = re.compile(rb"<svg[\s/>]", re.IGNORECASE)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -54,9 +55,9 @@ def detected(head: bytes) -> str | None:
 
 
 def detected_text(text: bytes) -> str | None:
-    if _SVG.match(without_prologue(text)):
-        return SVG
-    return HTML if _HTML.match(text) else None
+    if _HTML.match(text):
+        return HTML
+    return SVG if _SVG.match(without_prologue(text) if text.startswith(b"<?xml") else text) else None
 
 
 def without_prologue(text: bytes) -> bytes:
