@@ -12,10 +12,12 @@ from structlog.testing import capture_logs
 
 from common.core.errors import UpstreamUnavailable
 from common.core.tokens import SigningKey, TrustedIssuer
+from gateway.core.account_change import Ended
+from gateway.core.catalogue import Collection
 from gateway.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.core.principal import Principal
 from gateway.core.refusals import SessionEnded
-from gateway.core.session import NewSession, Owner, Presented, Use
+from gateway.core.session import EndReason, NewSession, Owner, Presented, Use
 from gateway.core.session_token import PocketBaseToken, SessionIds, Terms, claims_of, successor_claims
 from gateway.end_sessions import Endings
 from gateway.hear_revocations import Obedience
@@ -65,6 +67,11 @@ class Watched(MemorySessions):
         if self.before_answering:
             await self.before_answering.wait()
         return told
+
+    async def end_all(self, owner: Owner, reason: EndReason, *, keep: str = "") -> list[str]:
+        if self.is_away:
+            raise UpstreamUnavailable("away")
+        return await super().end_all(owner, reason, keep=keep)
 
 
 @dataclass(slots=True)
@@ -353,6 +360,18 @@ async def test_where_pocketbase_does_not_say_a_doubtful_session_ends(store: Watc
         await store.begin(NewSession("doubtful", ANN, "pb", NOW + 1000, "", ""))
         assert await endings.recheck(ANN, "users", keep="s") == 1
     assert await tokens_kept(store) == ["s"]
+
+
+async def test_what_the_store_could_not_end_is_ended_once_it_is_back(store: Watched, clocks: Clocks) -> None:
+    process = Process(store, clocks)
+    store.is_away = True
+    users = Collection(ANN.collection_id, "users", "auth", is_system=False)
+    await process.endings.follow([Ended(ANN, "credentials changed")], users)
+    store.is_away = False
+    assert await tokens_kept(store) == ["s"]
+    running = asyncio.create_task(process.endings.run())
+    await eventually(lambda: tokens_kept(store), lambda kept: not kept)
+    running.cancel()
 
 
 async def test_a_notice_is_carried_out_even_if_the_store_was_away_meanwhile(store: Watched, clocks: Clocks) -> None:

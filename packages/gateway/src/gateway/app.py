@@ -132,7 +132,7 @@ def build_sessions(settings: Settings, key: SigningKey, valkey: Redis, upstream:
     endings.also_tell(callers)
     obedience = Obedience(endings)
     listen = partial(revocations.listen, callers, obedience)
-    return SessionParts(store, endings, callers, (listen, obedience.run, uses.run))
+    return SessionParts(store, endings, callers, (listen, obedience.run, endings.run, uses.run))
 
 
 def build_forwarding(

@@ -21,6 +21,8 @@ from gateway.core.session import EndReason, Owner
 audit = structlog.get_logger("gateway.audit")
 
 TELL_SECONDS = 1.0
+RETRY_SECONDS = 0.2
+MOST_OWED = 10_000
 STILL_TAKEN = (200, 403)
 """PocketBase's answers to a token that is good; 403 where it is only not to be refreshed."""
 
@@ -56,6 +58,7 @@ class Endings:
         self._upstream = upstream
         self._outward = outward
         self._hearers: list[Hearer] = []
+        self._owed: asyncio.Queue[tuple[Ended | Doubtful, Collection]] = asyncio.Queue(MOST_OWED)
 
     def also_tell(self, hearer: Hearer) -> None:
         """Of what ends here: whoever ended a session in this process is not to meet it again an instant later."""
@@ -88,13 +91,37 @@ class Endings:
         return len(refused)
 
     async def follow(self, changes: Sequence[Ended | Doubtful], collection: Collection) -> None:
-        """To be called with `account_changes` before a call that PocketBase carried out is answered."""
+        """To be called with `account_changes` before a call that PocketBase carried out is answered.
+
+        What the store cannot do now is owed, and `run` does it later: the call has succeeded all the same, and while
+        the store is away nobody is let in.
+        """
         for change in changes:
-            match change:
-                case Ended(owner, reason):
-                    await self.end_sessions_of(owner, reason)
-                case Doubtful(owner):
-                    await self.recheck(owner, collection.name)
+            try:
+                await self._follow(change, collection)
+            except UpstreamUnavailable:
+                self._owe(change, collection)
+
+    async def run(self) -> None:
+        """Pays what is owed. Must run beside the server."""
+        while True:
+            change, collection = await self._owed.get()
+            await asyncio.sleep(RETRY_SECONDS)
+            await self.follow([change], collection)
+
+    async def _follow(self, change: Ended | Doubtful, collection: Collection) -> None:
+        match change:
+            case Ended(owner, reason):
+                await self.end_sessions_of(owner, reason)
+            case Doubtful(owner):
+                await self.recheck(owner, collection.name)
+
+    def _owe(self, change: Ended | Doubtful, collection: Collection) -> None:
+        whose = change.owner
+        try:
+            self._owed.put_nowait((change, collection))
+        except asyncio.QueueFull:
+            audit.error("sessions were not ended", collection_id=whose.collection_id, record_id=whose.record_id)
 
     async def replayed(self, principal: Principal, newest: int, address: str) -> None:
         """The store has ended the session of a token that was used again after its grace."""
@@ -123,10 +150,12 @@ class Endings:
 
     async def tell(self, session_ids: Sequence[str], owner: Owner, reason: EndReason) -> None:
         """Of sessions that the store has ended."""
+        notices: list[Notice] = []
         for session_id in session_ids:
             notice = SessionRevoked(
                 session_id=session_id, collection_id=owner.collection_id, record_id=owner.record_id, reason=reason
             )
+            notices.append(notice)
             audit.info(
                 "session ended",
                 session_id=session_id,
@@ -136,12 +165,13 @@ class Endings:
             )
             for hearer in self._hearers:
                 hearer.heard(notice)
-            await self._tell_outward(notice)
+        await self._tell_outward(notices)
 
-    async def _tell_outward(self, notice: Notice) -> None:
+    async def _tell_outward(self, notices: Sequence[Notice]) -> None:
         try:
             async with asyncio.timeout(TELL_SECONDS):
-                await self._outward.publish(notice)
+                for notice in notices:
+                    await self._outward.publish(notice)
         except (UpstreamUnavailable, TimeoutError) as error:
             audit.error("other services were not told that a session ended", error=type(error).__name__)
 

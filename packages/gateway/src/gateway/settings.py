@@ -23,7 +23,7 @@ def checked_operator_key(value: SecretStr | None) -> SecretStr | None:
     """Empty is as good as absent: no empty key may ever open anything."""
     key = value.get_secret_value() if value else ""
     if key and len(key) < MIN_KEY_LENGTH:
-        raise ValueError(f"must have at least {MIN_KEY_LENGTH} characters")
+        raise ValueError(f"must have at least {MIN_KEY_LENGTH} characters, as HAPTA_ADMIN_KEY too")
     return value if key else None
 
 

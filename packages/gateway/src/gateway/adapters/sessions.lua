@@ -103,6 +103,7 @@ local commands = {}
 -- id, collection, record, sealed, expires, device, address, most -> 1 and the ids that had to end; 0 for the banned
 function commands.begin(id, collection, record, sealed, expires, device, address, most)
   if is_banned(collection, record) then return {0} end
+  redis.call('ZREM', index_key(record), id)  -- were this a repetition, it would count as one more
   local older = sessions_of(collection, record)
   local ended = {1}
   for position = 1, #older + 1 - tonumber(most) do

@@ -14,7 +14,6 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from common.core.messages import InvalidMessage, decode, encode
 from gateway.adapters.valkey_sessions import answering
@@ -45,12 +44,10 @@ class ValkeyRevocations:
         while True:
             try:
                 await self._listen_once(hearers)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever the reason, the next try may succeed
                 if self.heard_until or not is_told:
                     logger.warning("endings of sessions are not heard of", error=f"{type(error).__name__}: {error}")
                 is_told = True
-            except Exception:
-                logger.exception("endings of sessions are not heard of")
             finally:
                 self.heard_until = 0.0
             await asyncio.sleep(RETRY_SECONDS)
