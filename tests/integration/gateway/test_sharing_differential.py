@@ -209,7 +209,7 @@ def check_dependencies(before: list[Given], after: list[Given], changed: frozens
 
 @given(seed=st.integers(0, 2**48))
 @settings(
-    max_examples=examples(15),
+    max_examples=examples(10),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

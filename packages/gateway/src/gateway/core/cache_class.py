@@ -61,7 +61,7 @@ _TOLD: Mapping[Source, str] = {
 _OWN_HEADERS = frozenset(
     ("authorization", "host", "cookie", "connection", "content_length", "transfer_encoding", "accept_encoding")
 )
-_OWN_HEADER_PREFIXES = ("x_forwarded", "forwarded", "if_", "range")
+_OWN_HEADER_PREFIXES = ("x_forwarded", "forwarded", "x_request_id", "trace", "if_", "range")
 
 
 def never(reason: str) -> Verdict:
