@@ -29,7 +29,7 @@ from gateway.core.catalogue import Catalogue, Collection, admitted, parse
 from gateway.core.exchange import UpstreamRequest
 from gateway.core.field_values import settled_body
 from gateway.core.form_query import form_query
-from gateway.core.headers import has_body
+from gateway.core.headers import declared_length, has_body
 from gateway.core.json_body import written
 from gateway.core.media_type import MediaType, of_request
 from gateway.core.pocketbase_route import find
@@ -125,6 +125,9 @@ class BodyGateway:
         method, headers, raw_path = scope["method"], scope["headers"], scope["raw_path"]
         media = of_request(method, headers)
         max_bytes = self._configuration.max_body_bytes
+        declared = declared_length(headers)
+        if (declared or 0) > max_bytes:
+            raise TooLarge("Request entity too large.")
         incoming = Incoming(receive, asyncio.Event(), has_body=has_body(headers), max_bytes=max_bytes)
         if raw_path == b"/api/batch" and method == "POST":
             return await self._batch(incoming.chunks(), media)
@@ -139,7 +142,7 @@ class BodyGateway:
         target = f"{target}?{query.encoded()}" if query.pairs else target
         if route.kind == "records" and collection and method in ("POST", "PATCH"):
             return await self._record(method, target, incoming.chunks(), media, collection)
-        async with self._intake.take_in(incoming.chunks(), media) as received:
+        async with self._intake.take_in(incoming.chunks(), media, declared_bytes=declared) as received:
             document = written(struct_fields(received, AUTH_BODIES.get(route.after[-1] if route.after else "", {})))
             body = UpstreamBody("application/json", len(document), (document,)) if media.kind != "none" else None
             return await self._exchanged(method, target, body)

@@ -5,9 +5,10 @@ Each attack tries to have the word SMUGGLED written, and the last word has Pocke
 
 import gzip
 import json
+import secrets
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -239,6 +240,25 @@ async def test_a_sign_in_has_one_spelling(body_gateway: BodyGatewayServer, body:
     answer = await ask(body_gateway, "POST", "/api/collections/users/auth-with-password", body.encode(), headers)
     assert answer.status == 400
     assert json.loads(answer.body)["message"] != "Failed to authenticate."
+
+
+@pytest.mark.parametrize("content_type", [JSON, FORM, MULTIPART])
+async def test_a_sign_in_in_its_own_spelling_works(
+    through: httpx.AsyncClient, superuser: httpx.AsyncClient, content_type: str
+) -> None:
+    email, password = f"{secrets.token_hex(6)}@example.com", "1234567890"
+    account = {"email": email, "password": password, "passwordConfirm": password}
+    await superuser.post("/api/collections/users/records", json=account)
+    fields = {"identity": email, "password": password}
+    body = {
+        JSON: json.dumps(fields).encode(),
+        FORM: urlencode(fields).encode(),
+        MULTIPART: multipart(*(value(*field) for field in fields.items())),
+    }[content_type]
+    answer = await through.post(
+        "/api/collections/users/auth-with-password", content=body, headers={"Content-Type": content_type}
+    )
+    assert answer.json()["record"]["email"] == email
 
 
 @pytest.mark.parametrize("name", ["VAULT", "%76ault", "Vault"])

@@ -117,6 +117,17 @@ async def test_what_is_not_a_file_is_bounded(intake: Intake, media: MediaType, b
         await received(intake, body, media)
 
 
+@pytest.mark.parametrize("media", [JSON, FORM])
+async def test_a_declared_size_is_refused_before_anything_is_read(intake: Intake, media: MediaType) -> None:
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("nothing of it should be read")
+        yield b""
+
+    with pytest.raises(TooLarge):
+        async with intake.take_in(unread(), media, declared_bytes=2 * MEBIBYTE + 1):
+            pass
+
+
 async def test_all_bodies_together_are_bounded(intake: Intake) -> None:
     body = b'["' + b"x" * (2 * MEBIBYTE - 10) + b'"]'
     async with intake.take_in(in_chunks(body), JSON):

@@ -106,13 +106,20 @@ class Intake:
 
     @asynccontextmanager
     async def take_in(
-        self, chunks: AsyncIterator[bytes], media: MediaType, expected: Expected = NO_FILES
+        self,
+        chunks: AsyncIterator[bytes],
+        media: MediaType,
+        expected: Expected = NO_FILES,
+        *,
+        declared_bytes: int | None = None,
     ) -> AsyncGenerator[ReceivedBody]:
-        """The files last as long as the context.
+        """The files last as long as the context. How large all of the body may be is for `chunks` to say.
 
         Raises MalformedBody, TooLarge, TooSlow, NoRoom, InvalidFields for a file that is too large for its field,
         and whatever `chunks` raises.
         """
+        if media.kind != "multipart" and (declared_bytes or 0) > self._max_field_bytes:
+            raise TooLarge(TOO_LARGE)
         share = Share(self._memory, self._max_field_bytes)
         form = IncomingForm(self._spool, share, expected)
         try:

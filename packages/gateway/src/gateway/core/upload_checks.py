@@ -82,7 +82,7 @@ def count_errors(fields: Mapping[str, FileField], files: Sequence[UploadedFile])
     errors: dict[str, FieldError] = {}
     for field in fields.values():
         if sum(field_of(file.key) == field.name for file in files) > field.max_files:
-            message = f"The maximum allowed files is {field.max_files}"
+            message = f"The maximum allowed files is {field.max_files}."
             errors[field.name] = FieldError("validation_too_many_files", message, {"maxSelect": field.max_files})
     return errors
 
