@@ -3,11 +3,16 @@
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers.nats import nats_server
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
 from tests.servers.postgres import postgres_server
 from tests.servers.valkey import valkey_server
+
+# How long one example takes says more of what else the machine does than of the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

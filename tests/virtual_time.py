@@ -2,10 +2,12 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class Impatient(selectors.DefaultSelector):  # pyright: ignore[reportGeneralTypeIssues] - chosen at import
@@ -41,3 +43,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 def now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """A test that waits as long as it likes and takes no time."""
+
+    @wraps(test)
+    def run_at_once(*args: P.args, **kwargs: P.kwargs) -> None:
+        run(test(*args, **kwargs))
+
+    return run_at_once

@@ -1,7 +1,7 @@
 """A TCP relay that can be shut, so that a server is away without being stopped."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from tests.servers.process import free_port
@@ -13,6 +13,8 @@ class Gate:
         self._target = target
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self.mute = False
+        """What the server says is dropped; what it is told still reaches it."""
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
@@ -32,15 +34,18 @@ class Gate:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(pump(reader, far_writer))
-                    tasks.create_task(pump(far_reader, writer))
+                    tasks.create_task(pump(far_reader, writer, lambda: not self.mute))
             finally:
                 self._writers -= pair
 
 
-async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pump(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passes: Callable[[], bool] = lambda: True
+) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
-            writer.write(data)
+            if passes():
+                writer.write(data)
             await writer.drain()
     writer.transport.abort()
 

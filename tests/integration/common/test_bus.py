@@ -227,6 +227,21 @@ async def test_a_bug_is_told_without_its_text(bus: Bus, other: Bus, subject: str
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["handler failed"]
 
 
+async def test_a_handler_that_awaits_what_was_cancelled_has_failed_and_the_next_is_answered(
+    bus: Bus, other: Bus, subject: str
+) -> None:
+    async def cancelled(said: Said) -> Said:
+        if said.number:
+            raise asyncio.CancelledError
+        return said
+
+    async with other.answering(subject, Said, cancelled, concurrency=1):
+        for _ in range(3):
+            with pytest.raises(ServiceError, match="failed"):
+                await bus.request(subject, Said(number=1), Said)
+        assert await bus.request(subject, Said(number=0), Said) == Said(number=0)
+
+
 async def test_a_malformed_request_is_answered_with_the_field_at_fault(bus: Bus, other: Bus, subject: str) -> None:
     async with other.answering(subject, Said, echo):
         with pytest.raises(InvalidRequest, match="`number`"):

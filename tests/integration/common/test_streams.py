@@ -235,7 +235,47 @@ async def test_a_stream_that_is_made_later_is_waited_for(bus: Bus, name: str) ->
         consuming.cancel()
 
 
+async def test_a_consumer_that_is_deleted_is_made_again(bus: Bus, name: str) -> None:
+    await bus.ensure_stream(memory(name))
+    worker = Worker()
+    async with asyncio.TaskGroup() as tasks:
+        consuming = tasks.create_task(bus.consume(name, "c", Said, worker.work, poison=worker.take_poison))
+        await bus.publish_durable(f"{name}.a", Said(number=1))
+        await eventually(lambda: done(worker), lambda numbers: numbers == [1])
+        await eventually(lambda: unsettled(bus, name, "c"), lambda count: count == 0)
+        await ask(bus.link, subjects.consumer_request("DELETE", name, "c"), {})
+        await bus.publish_durable(f"{name}.a", Said(number=2))
+        await eventually(lambda: done(worker), lambda numbers: numbers[-1] == 2)
+        consuming.cancel()
+
+
 # Buckets
+
+
+@pytest.mark.parametrize("overwritten", [False, True])
+async def test_a_conditional_write_whose_answer_was_lost_is_known_for_its_own(
+    nats_url: str, bus: Bus, name: str, overwritten: bool
+) -> None:
+    values = await bus.key_value(name, Said)
+    revision = await values.put("a", Said(number=1))
+    async with (
+        gate(int(nats_url.rsplit(":", 1)[1])) as relay,
+        open_bus(f"nats://127.0.0.1:{relay.port}", name="cut") as cut,
+    ):
+        await cut.ready()
+        relay.mute = True
+        writing = asyncio.create_task(KeyValue(cut.link, name, Said).compare_and_set("a", Said(number=2), revision))
+        await eventually(lambda: values.get("a"), lambda entry: entry.value.number == 2)
+        if overwritten:
+            await values.put("a", Said(number=3))
+        relay.shut()
+        relay.mute = False
+        await relay.open()
+        if overwritten:
+            with pytest.raises(UpstreamUnavailable, match="may have been done"):
+                await writing
+        else:
+            assert await writing == revision + 1
 
 
 async def test_a_value_of_another_kind_is_refused_when_it_is_read(bus: Bus, name: str) -> None:

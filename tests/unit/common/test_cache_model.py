@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -140,7 +139,9 @@ class World:
             }
             assert any(version % 5 == 4 for versions in possible.values() for version in versions), (answer, required)
             return
-        late = {collection: (seen[collection], least) for collection, least in required.items() if seen[collection] < least}
+        late = {
+            collection: (seen[collection], least) for collection, least in required.items() if seen[collection] < least
+        }
         assert not late, f"process {process.number} at {began:.4f}: {key}: {answer}: {late}"
 
     def required(self, process: Process, collection: str, now: float) -> int:
@@ -282,7 +283,11 @@ CERTAIN = CacheOptions(confirm_seconds=3.5)
 CRAMPED = CacheOptions(confirm_seconds=3.5, memory_bytes=20_000, known_tags=2, refreshes=1)
 
 model = settings(
-    max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink], suppress_health_check=[HealthCheck.too_slow])
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 seeds = st.integers(0, 2**32)
 sizes = st.sampled_from([CERTAIN, CRAMPED])
 

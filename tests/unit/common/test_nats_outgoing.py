@@ -1,10 +1,11 @@
 """How much may be under way, and loops that live as long as a block."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
-from common.adapters.companion import accompanied
+from common.adapters.companion import accompanied, cancelled_from_outside_only
 from common.adapters.nats_outgoing import Room
 
 
@@ -133,3 +134,25 @@ async def test_a_timeout_around_a_block_is_told_from_a_failure_beside_it() -> No
     with pytest.raises(LookupError):
         async with asyncio.timeout(60), accompanied(fail()):
             await asyncio.Event().wait()
+
+
+async def test_a_body_that_swallows_its_cancellation_still_ends_with_the_error_beside_it() -> None:
+    async def swallow() -> None:
+        async with accompanied(fail()):
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    task = asyncio.current_task()
+    assert task
+    with pytest.raises(LookupError):
+        await swallow()
+    assert task.cancelling() == 0
+
+
+async def test_awaiting_what_was_cancelled_is_a_failure_and_no_cancellation() -> None:
+    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    cancelled.cancel()
+    with pytest.raises(RuntimeError, match="cancelled"):
+        await cancelled_from_outside_only(cancelled)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(cancelled_from_outside_only(asyncio.Event().wait()), 0.01)

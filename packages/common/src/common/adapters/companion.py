@@ -1,9 +1,11 @@
 """A loop that lives as long as a block, and whose failure ends the block."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -28,10 +30,27 @@ async def accompanied(loop: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        if failures and host.uncancel() <= before:
-            raise failures[0] from None
-        raise
+        if not failures or host.cancelling() > before + 1:  # cancelled from outside, perhaps as well
+            raise
     finally:
         beside.remove_done_callback(ended)
         beside.cancel()
         await asyncio.wait([beside])
+        if failures:
+            host.uncancel()
+    if failures:
+        raise failures[0]
+
+
+async def cancelled_from_outside_only(work: Awaitable[T]) -> T:
+    """A handler that awaits something which was cancelled has failed; it must not end the task that runs it.
+
+    Raises RuntimeError for that.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("What was awaited had been cancelled.") from error

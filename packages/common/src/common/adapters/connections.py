@@ -88,7 +88,8 @@ async def keep_connecting(client: Connection, url: str, name: str, creds: Path |
         logger.warning("nats", name=name, error=f"{type(error).__name__}: {error}")
 
     async def lost() -> None:
-        logger.warning("nats connection lost", name=name)
+        if not (client.is_draining or client.is_closed):
+            logger.warning("nats connection lost", name=name)
 
     async def regained() -> None:
         logger.info("nats connection regained", name=name)

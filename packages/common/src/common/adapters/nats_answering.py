@@ -9,7 +9,7 @@ import structlog
 
 from common import correlation
 from common.adapters.bus_metrics import Tally
-from common.adapters.companion import accompanied
+from common.adapters.companion import accompanied, cancelled_from_outside_only
 from common.adapters.nats_link import Link, deadline_in
 from common.adapters.nats_listening import Refusals
 from common.adapters.nats_subscriptions import Arrived, Change
@@ -115,14 +115,13 @@ class Answering(Generic[M]):
         limit = asyncio.timeout_at(deadline)
         try:
             async with limit:
-                answer = await self._handler(message)
+                answer = await cancelled_from_outside_only(self._handler(message))
             payload = encode(Done() if answer is None else answer)
-        except ServiceError as error:
-            return self._failed(error)
-        except Exception as error:  # whatever a handler raises, the asking side is told that it failed
+        except Exception as error:
             if isinstance(error, TimeoutError) and limit.expired():
                 return self._failed(DeadlineExceeded("The answer took longer than the request allows."))
-            logger.exception("handler failed", subject=arrived.subject)
+            if not isinstance(error, ServiceError):
+                logger.error("handler failed", subject=arrived.subject, exc_info=error)
             return self._failed(error)
         self._tally.done()
         return Answer(payload, {})

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import nats.errors
 import structlog
-from nats.aio.client import PING_PROTO, Client
+from nats.aio.client import PING_PROTO, Client, Srv
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import PERMISSIONS_ERR, STALE_CONNECTION
@@ -137,7 +137,20 @@ class Connection(Client):
             self._err = nats.errors.Error(f"nats: {err_msg}")
             await self._error_cb(self._err)
 
+    async def _connect_to_server(self, s: Srv) -> None:
+        """Upstream leaves what an attempt that failed half-way had begun: a socket, and tasks that would read on."""
+        begun = cast(
+            "list[asyncio.Task[None] | None]", [self._reading_task, self._ping_interval_task, self._flusher_task]
+        )
+        for task in begun:
+            if task is not None:
+                task.cancel()
+        if isinstance(self._transport, TcpTransport):
+            self._transport.close()
+        await super()._connect_to_server(s)
+
     async def _process_connect_init(self) -> None:
+        self._tell_lost()  # an attempt that got thus far may still have failed, and nobody was told
         try:
             await super()._process_connect_init()
         except BaseException:

@@ -15,6 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from common import correlation
 from common.adapters.bus_metrics import Tally
+from common.adapters.companion import cancelled_from_outside_only
 from common.adapters.nats_link import Link, deadline_in
 from common.adapters.nats_listening import Refusals
 from common.adapters.nats_pulling import Handed, Pull, ensure_consumer
@@ -152,7 +153,7 @@ class Consuming(Generic[M]):
     async def _work_off(self, batch: Sequence[tuple[Handed, Taken[M]]]) -> None:
         try:
             async with asyncio.timeout(self._terms.ack_seconds * SHARE_OF_ACK_SECONDS):
-                await self._work([taken for _, taken in batch])
+                await cancelled_from_outside_only(self._work([taken for _, taken in batch]))
         except Exception as error:  # noqa: BLE001 - told below; whatever a handler raises, the message is kept
             self._tally.failed(error)
             await self._failed([one for one, _ in batch], error)
@@ -176,8 +177,9 @@ class Consuming(Generic[M]):
     async def _give_up(self, one: Handed, reason: str) -> None:
         arrived, delivered = one
         try:
-            await self._poison(
-                Poison(arrived.subject, arrived.payload, arrived.headers.values, delivered.stream_sequence, reason)
+            headers, sequence = arrived.headers.values, delivered.stream_sequence
+            await cancelled_from_outside_only(
+                self._poison(Poison(arrived.subject, arrived.payload, headers, sequence, reason))
             )
         except Exception:  # then it is tried again later
             logger.exception("poison not taken", stream=self._stream, sequence=delivered.stream_sequence)

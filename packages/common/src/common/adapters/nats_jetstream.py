@@ -158,10 +158,10 @@ async def connected_again(link: Link, subject: str, pause_seconds: float, deadli
         raise DeadlineExceeded(f"No stream has acknowledged {subject} in time: it may be stored or not.") from None
 
 
-async def ask(link: Link, subject: str, body: Mapping[str, Any]) -> dict[str, Any]:
+async def ask(link: Link, subject: str, body: Mapping[str, Any], *, seconds: float = API_SECONDS) -> dict[str, Any]:
     """A request to JetStream's own API. Raises NotFound, StreamRefused, InvalidRequest, UpstreamUnavailable."""
     payload = msgspec.json.encode(body) if body else b""
-    answer = await link.request(subject, payload, {}, deadline=deadline_in(API_SECONDS))
+    answer = await link.request(subject, payload, {}, deadline=deadline_in(seconds))
     try:
         fault = _faults.decode(answer.payload).error
         told = msgspec.json.decode(answer.payload, type=dict[str, Any])

@@ -45,6 +45,7 @@ MARKER = "nats-marker-reason"
 """Set by the server on a marker that it left itself, when a value had lived its time."""
 SECONDS = 5.0
 RETRY_SECONDS = 0.25
+LEAVE_SECONDS = 1.0
 WATCH_BATCH = 256
 WATCH_WAIT_SECONDS = 30.0
 WATCHER_IDLE_SECONDS = 60.0
@@ -267,7 +268,8 @@ class KeyValue(Generic[M]):
                 yield Reader(pull, pending)
         finally:
             with suppress(ServiceError):  # else it goes by itself when it has been idle
-                await ask(self._link, subjects.consumer_request("DELETE", self._stream, name), {})
+                deletion = subjects.consumer_request("DELETE", self._stream, name)
+                await ask(self._link, deletion, {}, seconds=LEAVE_SECONDS)
 
 
 class Reader:

@@ -11,7 +11,7 @@ from common.core.epochs import Stamp, Tags
 
 T = TypeVar("T")
 
-ENTRY_BYTES = 1024
+ENTRY_BYTES = 704
 """What an entry takes besides its value, its key and its tags: itself, its numbers, its stamp, its places in the
 tables. tests/unit/common/test_memory_tier.py compares it with what Python really allocates."""
 

@@ -64,6 +64,17 @@ def decided(rule: Rule, answer: Answer, source: Source) -> Decision:
     )
 
 
+def foreseen(rule: Rule, answer: Answer, source: Source, *, held: int = 0) -> Decision:
+    """What a use would be told, from the answer to a question that counted none; `held` of them are at hand."""
+    remaining = answer.remaining + held
+    reset_seconds = answer.reset_us / 1e6
+    if answer.outcome != "allowed" or remaining:
+        return Decision(
+            not answer.retry_us, answer.outcome, rule, remaining, reset_seconds, answer.retry_us / 1e6, source
+        )
+    return Decision(False, "limited", rule, 0, reset_seconds, reset_seconds, source)
+
+
 def not_limited(rule: Rule) -> Decision:
     """The rule is off."""
     return Decision(True, "allowed", rule, 0, 0.0, 0.0, "local")

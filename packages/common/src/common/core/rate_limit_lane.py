@@ -113,6 +113,10 @@ class Lane:
             return Ask(self.key(by), terms, cost, want, self._owner)
         return Ask(self.key(by), terms, cost, want, self._owner, held.lease_until_us, held.left)
 
+    def peek(self, by: By) -> Ask:
+        """The question that counts nothing."""
+        return Ask(self.key(by), self.rule.terms, 0)
+
     def local_ask(self, by: By, cost: int) -> Ask:
         """The same question to counters of this process alone, for its share of the limit."""
         return Ask(self.key(by), self.share.terms, min(cost, self.share.terms.capacity + 1))

@@ -99,7 +99,7 @@ class Rule:
 
 
 def divided(bound: int, nodes: int) -> int:
-    return max(1, bound // nodes) if bound else 0
+    return max(1, bound // max(1, nodes)) if bound else 0
 
 
 def validate(rule: Rule) -> None:

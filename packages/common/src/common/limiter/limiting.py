@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from common.core.errors import InvalidRequest
-from common.core.rate_limit_decision import Decision, LimitReached, decided, while_away
+from common.core.rate_limit_decision import Decision, LimitReached, decided, foreseen, while_away
 from common.core.rate_limit_key import By
-from common.core.rate_limit_lane import Lane, Tally
+from common.core.rate_limit_lane import Held, Lane, Tally
 from common.core.rate_limit_rule import Rules
 from common.limiter.counting import Counters, MemoryCounters
 from common.limiter.post import Post
@@ -100,6 +100,17 @@ class RateLimiter:
             raise LimitReached(decision)
         return decision
 
+    async def peek(self, rule: str, by: By = EVERYBODY) -> Decision:
+        """Whether a use would pass, without counting one. Raises UnknownRule."""
+        lane = self._lanes[rule]
+        if lane.off is not None:
+            return lane.off
+        known = lane.known.get(by)
+        answer = None if self._post.is_away else await self._post.submit(lane, by, lane.peek(by))
+        if answer is None:
+            return self._peek_alone(lane, by)
+        return foreseen(lane.rule, answer, "server", held=known.left if isinstance(known, Held) else 0)
+
     def use(self, rules: Rules) -> None:
         """From now on these rules. Uses counted so far still count."""
         self._return_leases()
@@ -128,6 +139,11 @@ class RateLimiter:
             return lane.told(while_away(lane.rule))
         answer = self._local.decide_now(lane.local_ask(by, cost))
         return lane.told(decided(lane.share, answer, "local"))
+
+    def _peek_alone(self, lane: Lane, by: By) -> Decision:
+        if lane.rule.when_away != "local":
+            return while_away(lane.rule)
+        return foreseen(lane.share, self._local.decide_now(lane.local_ask(by, 0)), "local")
 
     def _learned(self, lane: Lane) -> None:
         if (by := lane.overfull()) is not None:

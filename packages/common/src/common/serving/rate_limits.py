@@ -30,7 +30,8 @@ def state_limiter(connection: HTTPConnection) -> RateLimiter:
 
 
 def by_address(connection: HTTPConnection) -> By:
-    """The network of whoever is connected; behind a proxy that is the proxy, unless the server reads its headers."""
+    """The network of whoever is connected. Behind a proxy that is the proxy, and all its users would share a limit:
+    there, count by what the proxy says instead."""
     return By(address=client_network(connection.client.host) if connection.client else "")
 
 
@@ -46,8 +47,8 @@ class RateLimits:
         self,
         app: ASGIApp,
         *,
+        by: ByOf,
         rule: str | RuleOf = "default",
-        by: ByOf = by_address,
         message_rule: str | None = None,
         limiter_of: LimiterOf = state_limiter,
     ) -> None:
@@ -103,7 +104,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send, decision: Decision)
 
 def limited(
     rule: str,
-    by: Callable[..., By | Awaitable[By]] = by_address,
+    by: Callable[..., By | Awaitable[By]],
     *,
     cost: int = 1,
     limiter_of: LimiterOf = state_limiter,
