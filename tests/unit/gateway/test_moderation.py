@@ -121,5 +121,10 @@ def test_texts_at_their_threshold_are_refused_each_by_name() -> None:
     judged(scored[1:2])
 
 
+def test_moderation_is_off_without_a_classifier() -> None:
+    assert TERMS.is_on
+    assert not ModerationTerms().is_on
+
+
 def test_the_classifiers_key_is_shown_nowhere() -> None:
     assert "hunter2" not in repr(ModerationTerms(authorization="Bearer hunter2"))

@@ -45,6 +45,18 @@ def test_what_the_operation_is_cannot_be_changed(name: str) -> None:
         setattr(Context(Read("view", "posts", "p1")), name, "other")
 
 
+def test_values_are_found_under_every_spelling() -> None:
+    context = Context(Write("create", "posts", None, {"tags": ["a"], "tags+": "b", "title": "c"}))
+    assert context.values("tags") == [["a"], "b"]
+    assert (context.action, context.collection, context.record_id) == ("create", "posts", None)
+
+
+@pytest.mark.parametrize("name", ["record", "answer", "stored", "principal", "files"])
+def test_nothing_of_it_can_be_deleted(name: str) -> None:
+    with pytest.raises(AttributeError):
+        delattr(Context(Read("view", "posts", "p1")), name)
+
+
 def test_files_query_and_parameters_cannot_be_changed() -> None:
     context = Context(Write("update", "posts", "p1", query={"expand": "author"}))
     assert context.metadata.params == {"collection": "posts", "id": "p1"}

@@ -145,12 +145,37 @@ def test_answers_that_cannot_be_looked_at_go_back_to_nobody() -> None:
             Answer.read(body, max_bytes=50)
 
 
+def test_an_empty_answer_stays_empty_and_one_that_no_rule_guards_inside_shows_nothing() -> None:
+    rule = Rule("after", "r", Place("f", 1), frozenset({"users"}), frozenset({"view"}), print, is_async=False)
+    empty = Answer.read(b"", max_bytes=MAX)
+    assert list(empty.inner(rule, Write("delete", "posts", "p"))) == []
+    assert empty.settled([], None, max_bytes=MAX) is empty
+    other = Answer.read(encoded({"expand": {"team": {"collectionName": "teams"}}}), max_bytes=MAX)
+    assert list(other.inner(rule, Write("update", "posts", "p"))) == []
+
+
+def test_records_expanded_without_end_are_not_followed() -> None:
+    record: dict[str, Any] = {}
+    for _ in range(20):
+        record = {"collectionName": "users", "expand": {"friend": record}}
+    with pytest.raises(InvalidRequest):
+        list(expanded([record], {}))
+
+
+def test_what_rules_of_the_whole_make_of_an_answer_is_the_answer() -> None:
+    answer = Answer.read(b'{"a":1}', max_bytes=MAX)
+    outer = Context(Read("view", "posts", "p"), answer=answer.value)
+    outer.answer = {"b": 2}
+    assert answer.settled([], outer, max_bytes=MAX).body == b'{"b":2}'
+
+
 def test_an_expanded_record_may_be_replaced_as_a_whole() -> None:
     rule = Rule("after", "r", Place("f", 1), frozenset({"users"}), frozenset({"view"}), print, is_async=False)
     answer = Answer.read(encoded({"expand": {"author": author("a", email="e")}}), max_bytes=MAX)
     [(read, record)] = answer.inner(rule, Read("view", "posts", "p"))
     assert (read.collection, read.record_id) == ("users", "a")
     context = Context(read, answer=record)
+    assert answer.settled([(record, context)], None, max_bytes=MAX).body == answer.body
     context.answer = {"id": "a"}
     assert decoded(answer.settled([(record, context)], None, max_bytes=MAX).body) == {"expand": {"author": {"id": "a"}}}
     context.answer = None

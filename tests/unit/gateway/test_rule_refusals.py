@@ -109,6 +109,11 @@ def test_an_error_is_placed_at_the_innermost_line_of_the_rules_own_file() -> Non
     assert place_of(raised.value, "rules/b.py") is None
 
 
+def test_an_error_of_the_services_own_kind_is_told_as_it_is() -> None:
+    away = UpstreamUnavailable("away")
+    assert refusal_in(away, "create") is away
+
+
 def test_an_error_that_cannot_say_what_it_is_is_still_reported() -> None:
     class Mute(Exception):
         def __str__(self) -> str:

@@ -66,6 +66,17 @@ def test_an_answer_is_left_alone_unless_a_rule_may_have_something_to_do_with_it(
     assert not found.redacts(Write("update", "users"), b"{}")
 
 
+def test_a_write_is_changed_by_models_and_by_rules_before_it() -> None:
+    found = RuleSet(
+        (rule("validate", {"a"}, ["create"]), rule("before", {"b"}, ["create"]), rule("after", {"c"}, ["create"]))
+    )
+    changed = [name for name in "abcd" if found.changes(Write("create", name))]
+    assert changed == ["a", "b"]
+    assert [rule.collections for rule in found.after_answers] == [{"c"}]
+    assert not found.find_moderated("a", "create")
+    found.check_loaded()
+
+
 def test_collections_that_only_the_rules_know_are_named() -> None:
     moderated = ModeratedFields(
         "moderate", "m", Place("f", 1), frozenset({"coments"}), frozenset({"create"}), frozenset({"*"}), None

@@ -10,13 +10,13 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
-from threading import Thread
 from typing import Any, TypeVar, cast
 
 import structlog
 
 from gateway.isolate.outcome import Crowded, Outcome, Overdue
-from gateway.isolate.threads import interrupt, tell
+from gateway.isolate.threads import tell
+from gateway.isolate.watched_thread import WatchedThread
 
 logger = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ class OwnLoop:
         self.unfinished = 0  # counted in the server's loop, tasks that will not be cancelled among them
         self._tasks: set[asyncio.Task[Outcome[Any]]] = set()
         self._is_stopping = False
-        self.thread = Thread(target=self._run, name="gateway-rules-loop", daemon=True)
+        self.thread = WatchedThread(self._run, "gateway-rules-loop")
         self.thread.start()
 
     def submit(self, job: Job) -> None:
@@ -109,7 +109,7 @@ class Loops:
         self._max_lost = max_lost
         self._grace_seconds = grace_seconds
         self._own: OwnLoop | None = None
-        self._lost: set[Thread] = set()
+        self._lost: set[WatchedThread] = set()
 
     @property
     def lost(self) -> int:
@@ -164,7 +164,7 @@ class Loops:
         self._lost.add(own.thread)
         self._own = None
         own.stop()
-        interrupt(own.thread)
+        own.thread.chase()
 
 
 def report_stray(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

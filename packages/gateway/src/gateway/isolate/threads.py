@@ -1,22 +1,21 @@
 """Runs blocking code in a bounded number of threads beside the server's loop, each call with a deadline.
 
-Python cannot end a thread. One that is overdue is told to stop, which it hears as soon as it is back in Python code,
-and another takes its place at once. Threads that never hear it are lost; beyond a bound on these nothing more is begun.
-The threads are daemons, so that a lost one does not keep the process from ending.
+Python cannot end a thread. One that is overdue is lost: another takes its place at once, and it is told to stop if it
+burns the processor. Beyond a bound on those that have not ended nothing more is begun.
 """
 
 import asyncio
-import ctypes
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from threading import Lock, Thread, current_thread
+from threading import Lock, current_thread
 from typing import Any, TypeVar, cast
 
 import structlog
 
 from gateway.isolate.outcome import Crowded, GivenUp, Outcome, Overdue
+from gateway.isolate.watched_thread import WatchedThread
 
 logger = structlog.get_logger(__name__)
 
@@ -37,14 +36,14 @@ class Job:
     done: Callable[["Job", Outcome[Any]], None]
     future: asyncio.Future[Outcome[Any]]
     lock: Lock = field(default_factory=Lock)
-    thread: Thread | None = None
+    thread: WatchedThread | None = None
     is_over: bool = False
     timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> bool:
         with self.lock:
             if not self.is_over:
-                self.thread = current_thread()
+                self.thread = cast(WatchedThread, current_thread())
             return not self.is_over
 
     def outcome(self) -> Outcome[Any]:
@@ -56,15 +55,9 @@ class Job:
             return Outcome(error=error)
 
     def end(self) -> bool:
+        """True for whoever comes first. A thread that comes second must end, and is not given another job."""
         with self.lock:
             is_first, self.is_over = not self.is_over, True
-            return is_first
-
-    def give_up(self) -> bool:
-        with self.lock:
-            is_first, self.is_over = not self.is_over, True
-            if is_first and self.thread:
-                interrupt(self.thread)
             return is_first
 
     def report(self, outcome: Outcome[Any]) -> None:
@@ -77,8 +70,8 @@ class Threads:
         self._max_lost = max_lost
         self._max_waiting = max_waiting
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._working: set[Thread] = set()
-        self._lost: set[Thread] = set()
+        self._working: set[WatchedThread] = set()
+        self._lost: set[WatchedThread] = set()
         self._unfinished = 0
 
     @property
@@ -109,7 +102,7 @@ class Threads:
         self._working = {thread for thread in self._working if thread.is_alive()}
         room = self._count + self._max_lost - self.lost
         while len(self._working) < min(self._count, room):
-            thread = Thread(target=self._work, name="gateway-rules", daemon=True)
+            thread = WatchedThread(self._work, "gateway-rules")
             thread.start()
             self._working.add(thread)
         return bool(self._working)
@@ -135,22 +128,17 @@ class Threads:
             job.future.set_result(outcome)
 
     def _give_up(self, job: Job) -> None:
-        if not job.give_up():
+        if not job.end():
             return  # it has just ended, and its report is on the way
         self._unfinished -= 1
         if job.thread:
             self._working.discard(job.thread)
             self._lost.add(job.thread)
+            job.thread.chase()
             self._fill()
             logger.warning("a rule's thread was given up", lost=self.lost)
         if not job.future.done():
             job.future.set_exception(Overdue(has_begun=job.thread is not None))
-
-
-def interrupt(thread: Thread) -> None:
-    """Raises GivenUp in the thread, as soon as it runs Python code again."""
-    if thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(GivenUp))
 
 
 def tell(loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *arguments: object) -> None:
