@@ -89,9 +89,12 @@ class SharedAccess:
         while True:
             await self._trouble.wait()
             self._trouble.clear()
+            was_away = self.is_away
             while not await self._pay(dict(self._owed), self._try):  # noqa: ASYNC110 - only asking tells
+                was_away = True
                 await asyncio.sleep(PROBE_SECONDS)
-            logger.info("the shared cache tier was told of all that was bumped")
+            if was_away:
+                logger.info("the shared cache tier was told of all that was bumped")
 
     async def _pay(
         self, debt: Debt, ask: Callable[[Callable[[], Coroutine[Any, Any, bool]]], Coroutine[Any, Any, T]]
