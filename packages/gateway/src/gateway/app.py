@@ -1,9 +1,10 @@
 """Where the gateway is put together; nothing else names a concrete adapter.
 
-request: admit | pocketbase_route.find | collections.admitted | identify | headers.outbound | upstream.exchange
-         | account_changes | headers.inbound | reply
-sign-in: ... | upstream.exchange | read_pocketbase_token | records.signed_in | sessions.begin or succeed | claims_of
-         | reply
+request: admit | pocketbase_route.find | media_type | collections.admitted | query | identify | pass_on or a write
+write:   take_in | record_body | settled_body | inspect | rules before | upstream_body | upstream.exchange
+         | account_changes | change sink | rules after | reply
+sign-in: take_in | struct_fields | upstream.exchange | read_pocketbase_token | records.signed_in
+         | sessions.begin or succeed | claims_of | reply
 ending:  end_sessions | sessions.end | revocations of every process | identify forgets
 """
 
@@ -26,26 +27,42 @@ from common.serving.server import operations
 from common.serving.settings import key_bytes
 from common.serving.tracing import tracing
 from gateway.adapters.health_parts import part_probes
+from gateway.adapters.http_classifier import open_http_classifier
 from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords, superuser_answers
 from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_http
+from gateway.adapters.rule_folder import RuleFolder
+from gateway.adapters.upload_spool import UploadSpool
 from gateway.adapters.valkey_revocations import ValkeyRevocations
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.admit import Admission
+from gateway.carry_batch import Batches
+from gateway.carry_write import RecordWrites, WriteParts
+from gateway.core.body_pace import Pace
 from gateway.core.client_address import TrustedProxies
+from gateway.core.moderation import guards_of
+from gateway.core.rule_journal import Journal
+from gateway.core.rule_set import RuleSet
 from gateway.core.sealed_session import SessionSeal
 from gateway.core.session_token import OWN_AUDIENCE, Terms
 from gateway.end_sessions import Endings, Nobody
+from gateway.follow_write import NoChangeSink, Writing
 from gateway.forward import Forwarding
 from gateway.hear_revocations import Obedience
 from gateway.identify import Callers, TokenCheck
+from gateway.isolate.lanes import open_lanes
+from gateway.judge import FixedRules, Judge
+from gateway.moderate import Moderator
 from gateway.note_use import Uses
 from gateway.operator_routes import OperatorGate, operator_sessions
+from gateway.pass_on import Passing
 from gateway.report_health import HealthReport
 from gateway.routes import Gateway, install_refusals, router
+from gateway.run_rule import Runner
 from gateway.session_routes import Sessions
 from gateway.session_routes import router as session_router
 from gateway.settings import Settings
 from gateway.sign_in import SignIns
+from gateway.take_in import Intake
 
 
 class State(TypedDict):
@@ -77,6 +94,7 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
             realtime_connections=settings.realtime_connections,
         ) as upstream,
         httpx.AsyncClient(timeout=2, trust_env=False) as parts,
+        open_judge(settings, control) as (judge, rule_loops),
     ):
         own = own_probes(control, valkey)
         health = HealthReport(own | part_probes(parts, settings.health_parts))
@@ -87,11 +105,17 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
         operator = operations_app(own)
         operator.include_router(operator_router(settings, collections, sessions))
         install_refusals(operator)
-        async with operations(operator, settings.operations_port), running(*sessions.loops):
+        async with operations(operator, settings.operations_port), running(*sessions.loops, *rule_loops):
             yield State(
                 gateway=Gateway(settings.issuer, key.public_jwk, health),
                 forwarding=build_forwarding(
-                    settings, key=key, control=control, collections=collections, sessions=sessions, upstream=upstream
+                    settings,
+                    key=key,
+                    control=control,
+                    collections=collections,
+                    sessions=sessions,
+                    upstream=upstream,
+                    judge=judge,
                 ),
                 sessions=Sessions(sessions.callers, sessions.store, sessions.endings, proxies),
             )
@@ -143,10 +167,12 @@ def build_forwarding(
     collections: PocketBaseCollections,
     sessions: SessionParts,
     upstream: PocketBaseHttp,
+    judge: Judge,
 ) -> Forwarding:
     terms = Terms(settings.issuer, settings.audiences, settings.roles_field, frozenset(settings.roles_collections))
+    records = PocketBaseRecords(control)
     sign_ins = SignIns(
-        PocketBaseRecords(control),
+        records,
         sessions.store,
         sessions.endings,
         key=key,
@@ -155,15 +181,52 @@ def build_forwarding(
         default_client_id=settings.default_client_id,
         roll_every_seconds=settings.roll_every_seconds,
     )
+    writing = Writing(upstream, sessions.endings, NoChangeSink())
+    intake = build_intake(settings)
+    parts = WriteParts(intake, judge, writing, collections, sign_ins, settings.max_image_pixels)
     return Forwarding(
-        upstream,
         collections,
         sessions.callers,
-        sign_ins,
-        sessions.endings,
+        writes=RecordWrites(parts),
+        batches=Batches(
+            parts, collections, records, max_items=settings.max_batch_requests, max_bytes=settings.max_batch_bytes
+        ),
+        passing=Passing(upstream, writing, intake=intake, judge=judge, sign_ins=sign_ins, endings=sessions.endings),
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         max_body_bytes=settings.max_body_bytes,
     )
+
+
+def build_intake(settings: Settings) -> Intake:
+    spool = UploadSpool(
+        settings.spool_directory, max_bytes=settings.max_spool_bytes, max_files=settings.max_spool_files
+    )
+    return Intake(
+        spool,
+        pace=Pace(settings.body_grace_seconds, settings.min_body_bytes_per_second),
+        max_field_bytes=settings.max_fields_bytes,
+        max_memory_bytes=settings.max_memory_bytes,
+    )
+
+
+@asynccontextmanager
+async def open_judge(settings: Settings, control: PocketBase) -> AsyncGenerator[tuple[Judge, tuple[Loop, ...]]]:
+    """The rules engine, and the loops that must run beside it."""
+    terms, journal, moderated = settings.moderation, Journal(), guards_of(settings.moderated_fields)
+    with open_lanes() as lanes:
+        async with open_http_classifier(terms) as classifier:
+            runner = Runner(
+                lanes,
+                journal,
+                deadline_seconds=settings.rule_deadline_seconds,
+                tells_messages=settings.rule_error_messages,
+            )
+            rules, loops = FixedRules(RuleSet(moderated=moderated)), ()
+            if settings.rules_folder:
+                rules = RuleFolder(settings.rules_folder, lanes, extra=moderated)
+                await rules.load()
+                loops = (rules.watch,) if settings.watch_rules else ()
+            yield Judge(rules, runner, PocketBaseRecords(control), Moderator(classifier, terms, journal)), loops
 
 
 def create_app(settings: Settings) -> Admission:

@@ -8,14 +8,19 @@ from common.core.errors import ServiceError
 from gateway.core.cross_origin import ALLOW_ORIGIN
 from gateway.core.refusal_answer import body_of, headers_of, status_of
 
+CLOSE = (b"connection", b"close")
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Reply:
+    """`is_last` is for a connection on which the rest of a request is still to come: a refusal ends it."""
+
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
         self.reason = ""
+        self.is_last = False
 
     @property
     def has_begun(self) -> bool:
@@ -46,7 +51,9 @@ class Reply:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def refuse(self, error: ServiceError) -> None:
-        status = status_of(error)
         self.reason = error.code
-        body = body_of(status, str(error))
-        await self.whole(status, [*headers_of(error, body), ALLOW_ORIGIN], body)
+        body = body_of(error)
+        headers = [*headers_of(error, body), ALLOW_ORIGIN]
+        if self.is_last and CLOSE not in headers:
+            headers.append(CLOSE)
+        await self.whole(status_of(error), headers, body)

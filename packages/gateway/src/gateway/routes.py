@@ -103,8 +103,7 @@ async def to_refusal(_request: Request, error: Exception) -> JSONResponse:
 
 async def to_answer(_request: Request, error: Exception) -> Response:
     failure = cast(ServiceError, error)
-    status = status_of(failure)
-    body = body_of(status, str(failure))
-    answer = Response(body, status)
+    body = body_of(failure)
+    answer = Response(body, status_of(failure))
     answer.raw_headers = headers_of(failure, body)
     return answer

@@ -1,15 +1,30 @@
 """All that the gateway can be told from outside; built once, in __main__."""
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, AliasChoices, Field, NonNegativeInt, PositiveInt, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    DirectoryPath,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import SettingsConfigDict
 
 from common.serving.settings import Key, Names, Port, TelemetrySettings, Url, key_bytes
 from gateway.core.client_address import TrustedProxies
+from gateway.core.moderation import ModerationTerms, guards_of
 from gateway.core.operator_key import MIN_KEY_LENGTH
 from gateway.core.session_token import OWN_AUDIENCE
+from gateway.core.upload_checks import DEFAULT_MAX_PIXELS
 
+MEBIBYTE = 1024 * 1024
+GIBIBYTE = 1024 * MEBIBYTE
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -106,14 +121,103 @@ class Settings(TelemetrySettings):
     health_parts: dict[str, Url] = Field(default={})
     """Other parts of the platform for /readyz: a JSON object of names and the addresses of their /readyz."""
 
-    max_body_bytes: PositiveInt = 64 * 1024 * 1024
-    """The largest request body."""
+    max_body_bytes: PositiveInt = 2 * GIBIBYTE
+    """The largest request body of all. A collection's own limit counts where it is lower: 32 MiB, and what its file
+    fields may hold, as in PocketBase."""
+
+    max_fields_bytes: PositiveInt = 32 * MEBIBYTE
+    """The most that one body may have beside its files; it is held in memory."""
+
+    max_memory_bytes: PositiveInt = 256 * MEBIBYTE
+    """What the bodies of all requests of one process may hold in memory at once; more are refused with 503."""
+
+    max_batch_requests: PositiveInt = 50
+    """Requests in one batch. PocketBase's own setting counts as well."""
+
+    max_batch_bytes: PositiveInt = 128 * MEBIBYTE
+    """The largest batch, files included. PocketBase's own setting counts as well."""
+
+    spool_directory: DirectoryPath = Path("/var/tmp")  # noqa: S108 - the files have no names
+    """Where uploads wait while they are checked, in files without a name. Not in memory: not on a tmpfs."""
+
+    max_spool_bytes: PositiveInt = 4 * GIBIBYTE
+    """What all uploads of one process may take there at once; more are refused with 503."""
+
+    max_spool_files: PositiveInt = 2000
+    """Files that may wait there at once."""
+
+    max_image_pixels: PositiveInt = DEFAULT_MAX_PIXELS
+    """The largest image that is accepted, width times height."""
+
+    body_grace_seconds: PositiveFloat = 10
+    """How long a body may come in as slowly as it likes."""
+
+    min_body_bytes_per_second: PositiveInt = 4096
+    """How fast it must have come in on the whole from then on; a slower one is answered with 408."""
+
+    rules_folder: Path | None = None
+    """The folder of rule files. When one of them does not load, every read and write is refused."""
+
+    watch_rules: bool = False
+    """Whether rule files are read again when they change, for development."""
+
+    rule_error_messages: bool = False
+    """Whether the log tells what a rule's exception says, for development: it may quote a record."""
+
+    rule_deadline_seconds: PositiveFloat = 2
+    """How long one rule may take; the request is then refused with 503."""
+
+    moderated_fields: Names = ()
+    """Fields whose text a classifier is shown, as in `posts.title,comments.*`, beside those that rules name."""
+
+    moderation_url: Url | None = None
+    """The classifier; without it nothing is moderated."""
+
+    moderation_authorization: SecretStr = SecretStr("")
+    """The header Authorization that it is sent."""
+
+    moderation_text_key: str = "text"
+    """The key under which it is sent a text."""
+
+    moderation_score_path: str = "score"
+    """Where its answer has the score: keys and positions with dots between them, `*` for every one."""
+
+    moderation_labels: Names = ()
+    """Labels whose score counts; all, where there are none."""
+
+    moderation_threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """The score at which a text is refused."""
+
+    moderation_deadline_seconds: PositiveFloat = 2
+    """How long the classifier may take for one write."""
+
+    moderation_fails_open: bool = False
+    """Whether texts pass when there is no score; by default they are refused with 503."""
 
     upstream_connections: PositiveInt = 256
     """Connections to PocketBase for ordinary requests."""
 
     realtime_connections: PositiveInt = 10_000
     """Realtime streams that may be open at once."""
+
+    @property
+    def moderation(self) -> ModerationTerms:
+        return ModerationTerms(
+            url=self.moderation_url or "",
+            authorization=self.moderation_authorization.get_secret_value(),
+            text_key=self.moderation_text_key,
+            score_path=self.moderation_score_path,
+            labels=frozenset(self.moderation_labels),
+            threshold=self.moderation_threshold,
+            deadline_seconds=self.moderation_deadline_seconds,
+            fails_open=self.moderation_fails_open,
+        )
+
+    @field_validator("moderated_fields")
+    @classmethod
+    def are_fields(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        guards_of(value)
+        return value
 
     @field_validator("audiences")
     @classmethod

@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from common.adapters.pocketbase import PocketBase
-from common.core.errors import ServiceError, UpstreamUnavailable
+from common.core.errors import NotFound, ServiceError, UpstreamUnavailable
 from common.core.pocketbase_answers import Record
 from gateway.core.catalogue import Catalogue, Collection, admitted, parse
+from gateway.core.pocketbase_route import NOT_FOUND
 
 PATIENCE_SECONDS = 5.0
 REFRESH_COOLDOWN_SECONDS = 0.25
@@ -34,6 +35,10 @@ class PocketBaseCollections:
             await self._refresh(since=time.monotonic())
         return admitted(self._catalogue.find(spelling))
 
+    @property
+    def known(self) -> tuple[Collection, ...]:
+        return self._catalogue.collections
+
     async def _refresh(self, *, since: float) -> None:
         async with self._asking:
             if self._asked_at < since:
@@ -57,6 +62,13 @@ class PocketBaseRecords:
         """The whole record, hidden fields and all. Raises UpstreamUnavailable when it cannot be had."""
         async with asked():
             return await self._control.record(collection, id)
+
+    async def stored(self, collection: str, id: str) -> Record:
+        """The same for the rules. Raises NotFound, UpstreamUnavailable."""
+        async with asked():
+            with suppress(NotFound):
+                return await self._control.record(collection, id)
+        raise NotFound(NOT_FOUND)
 
 
 async def superuser_answers(control: PocketBase) -> None:

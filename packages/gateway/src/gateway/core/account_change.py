@@ -20,6 +20,12 @@ TAKES_OVER = "auth-with-oauth2"
 """PocketBase gives a record whose address nobody verified a new password when its owner comes by way of a provider:
 whoever signed up with the address before is out."""
 
+CHANGED_THOUGH_REFUSED = frozenset({401})
+"""A one-time password that is only the first of two factors verifies its owner's address all the same."""
+
+_CHANGING = frozenset(
+    {TAKES_OVER, "auth-with-otp", "confirm-password-reset", "confirm-verification", "confirm-email-change"}
+)
 _CONFIRMATIONS = frozenset({("confirm-password-reset",), ("confirm-email-change",)})
 _ALWAYS_ENDS = "password"
 _MAY_END = frozenset({"email", "tokenKey", "@jsonPayload"})
@@ -59,9 +65,9 @@ def account_changes(method: str, route: Route, collection: Collection, fields: F
             return []
 
 
-def needs_fields(route: Route) -> bool:
-    """Can nothing be said of the route without its fields?"""
-    return route.after in _CONFIRMATIONS
+def changes_record(route: Route) -> bool:
+    """May this call of an auth collection, other than one to its records, change one of them?"""
+    return bool(route.after) and route.after[0] in _CHANGING
 
 
 def of_update(owner: Owner, fields: Fields | None) -> list[Ended | Doubtful]:

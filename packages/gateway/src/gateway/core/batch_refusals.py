@@ -2,7 +2,7 @@
 
 from common.core.errors import ServiceError
 from gateway.core.body_refusals import FieldError, InvalidFields
-from gateway.core.refusal_answer import shape, status_of
+from gateway.core.refusal_answer import data_of, shape, status_of
 
 UNREADABLE_BATCH = "Failed to read the submitted batch data."
 INVALID_BATCH = "Invalid batch request data."
@@ -25,7 +25,5 @@ def invalid_item(index: int, name: str, error: FieldError) -> InvalidFields:
 
 def item_failed(index: int, error: ServiceError) -> InvalidFields:
     """The answer to the whole batch when one item is refused, by whomever; none of it has been done."""
-    response = shape(status_of(error), str(error))
-    if data := getattr(error, "data", None):
-        response["data"] = data
+    response = shape(status_of(error), str(error), data_of(error))
     return InvalidFields(FAILED_BATCH, {"requests": {str(index): {**FAILED_ITEM.shape(), "response": response}}})

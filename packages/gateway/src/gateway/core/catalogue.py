@@ -1,11 +1,12 @@
 """The collections that PocketBase has, found as PocketBase finds them: by id, or by name in any case."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from common.core.errors import Forbidden, NotFound
 from gateway.core.pocketbase_route import NOT_HERE
+from gateway.core.upload_checks import FileField, file_fields
 
 UNKNOWN = "Missing or invalid collection context."
 SUPERUSERS = "_superusers"
@@ -36,6 +37,7 @@ class Collection:
     view_rule: str | None = None
     manage_rule: str | None = None
     view_query: str = ""
+    file_fields: Mapping[str, FileField] = field(default_factory=dict[str, FileField], compare=False)
 
     @property
     def is_auth(self) -> bool:
@@ -79,6 +81,7 @@ def parse(row: Mapping[str, Any]) -> Collection:
         view_rule=rule_of(row, "viewRule"),
         manage_rule=rule_of(row, "manageRule"),
         view_query=str(row.get("viewQuery") or ""),
+        file_fields=file_fields(row),
     )
 
 
