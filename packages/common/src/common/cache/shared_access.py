@@ -90,7 +90,7 @@ class SharedAccess:
             await self._trouble.wait()
             self._trouble.clear()
             was_away = self.is_away
-            while not await self._pay(dict(self._owed), self._try):  # noqa: ASYNC110 - only asking tells
+            while not await self._pay(dict(self._owed), self._try):
                 was_away = True
                 await asyncio.sleep(PROBE_SECONDS)
             if was_away:
