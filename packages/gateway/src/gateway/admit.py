@@ -9,10 +9,13 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.core.errors import ServiceError, UpstreamUnavailable
+from gateway.answer_read import Ask, Hit, Reads
 from gateway.core.cross_origin import preflight
 from gateway.core.headers import check_host, has_body
 from gateway.core.pocketbase_route import Route, find
+from gateway.core.principal import Principal
 from gateway.forward import Forwarding, Request
+from gateway.limit import Limits, TooMany
 from gateway.observe import tell
 from gateway.receive import ClientGone, Closing, Incoming
 from gateway.reply import Reply
@@ -69,11 +72,26 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
+                if scope["method"] == "GET" and await self._at_once(scope, send):
+                    return
                 await self._visited(Visit(scope, receive, Reply(send)))
             case "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             case _:
                 await self._routed(scope, receive, send)
+
+    async def _at_once(self, scope: Scope, send: Send) -> bool:
+        """Whether the request was a read whose answer was at hand."""
+        state = scope["state"]
+        try:
+            hit: Hit | None = state["reads"].hit(scope)
+        except TooMany:
+            return False
+        if hit is None:
+            return False
+        await send({"type": "http.response.start", "status": hit.status, "headers": hit.headers})
+        await send({"type": "http.response.body", "body": hit.body})
+        return True
 
     async def _visited(self, visit: Visit) -> None:
         begun = time.perf_counter()
@@ -123,12 +141,40 @@ class Admission:
 
     async def _forwarded(self, visit: Visit, route: Route) -> None:
         forwarding = forwarding_of(visit.scope)
-        request = Request(visit.method, route, visit.scope["query_string"], visit.peer, visit.headers)
+        query: bytes = visit.scope["query_string"]
+        request = Request(visit.method, route, query, visit.peer, visit.headers)
         incoming = Incoming(
             visit.receive, self._closing, has_body=has_body(visit.headers), max_bytes=forwarding.max_body_bytes
         )
-        await forwarding.forward(request, incoming, visit.reply)
+        address = forwarding.client_address(visit.peer, visit.headers)
+        principal = await self._limited(visit, route, address)
+
+        async def otherwise() -> None:
+            await forwarding.forward(request, incoming, visit.reply)
+
+        if route.kind not in ("records", "file") or visit.method != "GET" or has_body(visit.headers):
+            await otherwise()
+            return
+        ask = Ask(route, visit.method, query, visit.headers, address, principal)
+        await reads_of(visit.scope).answer(ask, visit.raw_path, visit.reply, otherwise, incoming)
+
+    async def _limited(self, visit: Visit, route: Route, address: str) -> Principal | None:
+        """The caller, once he was counted. Raises TooMany."""
+        reads = reads_of(visit.scope)
+        may_be_stale = route.kind in ("sign-in", "auth", "health")
+        principal = await reads.identify(visit.headers, address, may_be_stale=may_be_stale)
+        collection = reads.canonical(route.collection)
+        await limits_of(visit.scope).require(visit.method, route, collection, principal, address)
+        return principal
 
 
 def forwarding_of(scope: Scope) -> Forwarding:
     return scope["state"]["forwarding"]
+
+
+def reads_of(scope: Scope) -> Reads:
+    return scope["state"]["reads"]
+
+
+def limits_of(scope: Scope) -> Limits:
+    return scope["state"]["limits"]

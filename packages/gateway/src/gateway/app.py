@@ -9,7 +9,7 @@ ending:  end_sessions | sessions.end | revocations of every process | identify f
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict
@@ -26,6 +26,7 @@ from common.serving.health import Probe, operations_app
 from common.serving.server import operations
 from common.serving.settings import key_bytes
 from common.serving.tracing import tracing
+from gateway.adapters.bus_revocations import BusRevocations
 from gateway.adapters.health_parts import part_probes
 from gateway.adapters.http_classifier import open_http_classifier
 from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords, superuser_answers
@@ -35,6 +36,7 @@ from gateway.adapters.upload_spool import UploadSpool
 from gateway.adapters.valkey_revocations import ValkeyRevocations
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.admit import Admission
+from gateway.answer_read import Reads
 from gateway.carry_batch import Batches
 from gateway.carry_write import RecordWrites, WriteParts
 from gateway.core.body_pace import Pace
@@ -45,14 +47,16 @@ from gateway.core.rule_set import RuleSet
 from gateway.core.sealed_session import SessionSeal
 from gateway.core.session_token import OWN_AUDIENCE, Terms
 from gateway.end_sessions import Endings, Nobody
-from gateway.follow_write import NoChangeSink, Writing
+from gateway.follow_write import ChangeSink, Writing
 from gateway.forward import Forwarding
 from gateway.hear_revocations import Obedience
 from gateway.identify import Callers, TokenCheck
 from gateway.isolate.lanes import open_lanes
 from gateway.judge import FixedRules, Judge
+from gateway.limit import Limits
 from gateway.moderate import Moderator
 from gateway.note_use import Uses
+from gateway.open_reads import ReadGround, open_read_ground, terms_of
 from gateway.operator_routes import OperatorGate, operator_sessions
 from gateway.pass_on import Passing
 from gateway.report_health import HealthReport
@@ -63,12 +67,15 @@ from gateway.session_routes import router as session_router
 from gateway.settings import Settings
 from gateway.sign_in import SignIns
 from gateway.take_in import Intake
+from gateway.watch_records import Rechecks
 
 
 class State(TypedDict):
     gateway: Gateway
     forwarding: Forwarding
     sessions: Sessions
+    reads: Reads
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +102,34 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
         ) as upstream,
         httpx.AsyncClient(timeout=2, trust_env=False) as parts,
         open_judge(settings, control) as (judge, rule_loops),
+        AsyncExitStack() as opened,
     ):
         own = own_probes(control, valkey)
         health = HealthReport(own | part_probes(parts, settings.health_parts))
         key = SigningKey(key_bytes(settings.signing_key))
         collections = PocketBaseCollections(control)
-        sessions = build_sessions(settings, key, valkey, upstream)
+        ground = await opened.enter_async_context(open_read_ground(settings, valkey, collections))
+        sessions = build_sessions(settings, key, valkey, upstream, ground)
+        sign_ins = build_sign_ins(settings, key, control, sessions)
         proxies = TrustedProxies.parse(settings.trusted_proxies)
         operator = operations_app(own)
         operator.include_router(operator_router(settings, collections, sessions))
         install_refusals(operator)
-        async with operations(operator, settings.operations_port), running(*sessions.loops, *rule_loops):
+        loops = (*sessions.loops, *rule_loops, *ground_loops(ground, sessions))
+        async with operations(operator, settings.operations_port), running(*loops):
             yield State(
+                reads=build_reads(settings, ground, sessions, sign_ins, judge, PocketBaseRecords(control), upstream),
+                limits=ground.limits,
                 gateway=Gateway(settings.issuer, key.public_jwk, health),
                 forwarding=build_forwarding(
                     settings,
-                    key=key,
                     control=control,
                     collections=collections,
                     sessions=sessions,
+                    sign_ins=sign_ins,
                     upstream=upstream,
                     judge=judge,
+                    changes=ground.changes,
                 ),
                 sessions=Sessions(sessions.callers, sessions.store, sessions.endings, proxies),
             )
@@ -136,12 +150,15 @@ def own_probes(control: PocketBase, valkey: Redis) -> dict[str, Probe]:
     return {"pocketbase": pocketbase, "valkey": sessions}
 
 
-def build_sessions(settings: Settings, key: SigningKey, valkey: Redis, upstream: PocketBaseHttp) -> SessionParts:
+def build_sessions(
+    settings: Settings, key: SigningKey, valkey: Redis, upstream: PocketBaseHttp, ground: ReadGround
+) -> SessionParts:
     grace_seconds = settings.session_grace_seconds
     seal = SessionSeal(key_bytes(settings.session_key))
     store = ValkeySessions(valkey, seal, grace_seconds=grace_seconds, max_sessions=settings.max_sessions)
     revocations, uses = ValkeyRevocations(valkey), Uses(store)
-    endings = Endings(store, upstream, Nobody())
+    outward = BusRevocations(ground.bus) if ground.bus else None
+    endings = Endings(store, upstream, outward or Nobody())
     trusted = TrustedIssuer(settings.issuer, OWN_AUDIENCE, ("ES256",), leeway_seconds=0)
     callers = Callers(
         TokenCheck(key.verification_key, trusted),
@@ -154,25 +171,47 @@ def build_sessions(settings: Settings, key: SigningKey, valkey: Redis, upstream:
         is_strict=settings.strict_tokens,
     )
     endings.also_tell(callers)
+    endings.also_tell(ground.watch)
     obedience = Obedience(endings)
-    listen = partial(revocations.listen, callers, obedience)
-    return SessionParts(store, endings, callers, (listen, obedience.run, endings.run, uses.run))
+    listen = partial(revocations.listen, callers, obedience, ground.watch)
+    loops = (listen, obedience.run, endings.run, uses.run)
+    others = (partial(outward.listen, callers, obedience),) if outward else ()
+    return SessionParts(store, endings, callers, (*loops, *others))
 
 
-def build_forwarding(
+def ground_loops(ground: ReadGround, sessions: SessionParts) -> tuple[Loop, ...]:
+    if ground.bus is None:
+        return ()
+    return (ground.watch.listen, ground.watch.learn, Rechecks(ground.bus, sessions.endings, ground.watch).run)
+
+
+def build_reads(
     settings: Settings,
-    *,
-    key: SigningKey,
-    control: PocketBase,
-    collections: PocketBaseCollections,
+    ground: ReadGround,
     sessions: SessionParts,
-    upstream: PocketBaseHttp,
+    sign_ins: SignIns,
     judge: Judge,
-) -> Forwarding:
-    terms = Terms(settings.issuer, settings.audiences, settings.roles_field, frozenset(settings.roles_collections))
-    records = PocketBaseRecords(control)
-    sign_ins = SignIns(
+    records: PocketBaseRecords,
+    upstream: PocketBaseHttp,
+) -> Reads:
+    return Reads(
+        ground.cache,
+        ground.watch,
+        upstream,
         records,
+        sessions.callers,
+        ground.limits,
+        judge.rules,
+        sign_ins.rolled,
+        proxies=TrustedProxies.parse(settings.trusted_proxies),
+        terms=terms_of(settings),
+    )
+
+
+def build_sign_ins(settings: Settings, key: SigningKey, control: PocketBase, sessions: SessionParts) -> SignIns:
+    terms = Terms(settings.issuer, settings.audiences, settings.roles_field, frozenset(settings.roles_collections))
+    return SignIns(
+        PocketBaseRecords(control),
         sessions.store,
         sessions.endings,
         key=key,
@@ -181,7 +220,21 @@ def build_forwarding(
         default_client_id=settings.default_client_id,
         roll_every_seconds=settings.roll_every_seconds,
     )
-    writing = Writing(upstream, sessions.endings, NoChangeSink())
+
+
+def build_forwarding(
+    settings: Settings,
+    *,
+    control: PocketBase,
+    collections: PocketBaseCollections,
+    sessions: SessionParts,
+    sign_ins: SignIns,
+    upstream: PocketBaseHttp,
+    judge: Judge,
+    changes: ChangeSink,
+) -> Forwarding:
+    records = PocketBaseRecords(control)
+    writing = Writing(upstream, sessions.endings, changes)
     intake = build_intake(settings)
     parts = WriteParts(intake, judge, writing, collections, sign_ins, settings.max_image_pixels)
     return Forwarding(

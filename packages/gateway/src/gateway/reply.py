@@ -5,22 +5,27 @@ from collections.abc import AsyncIterator, Sequence
 from starlette.types import Message, Send
 
 from common.core.errors import ServiceError
+from common.core.rate_limit_decision import Decision, LimitReached
+from common.serving.rate_limit_headers import rate_limit_headers
 from gateway.core.cross_origin import ALLOW_ORIGIN
 from gateway.core.refusal_answer import body_of, headers_of, status_of
 
 CLOSE = (b"connection", b"close")
+RETRY_AFTER = "Retry-After"  # said of every refusal that has one already
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Reply:
-    """`is_last` is for a connection on which the rest of a request is still to come: a refusal ends it."""
+    """`also` are headers that any answer gets. `is_last` is for a connection on which the rest of a request is still to
+    come: a refusal ends it."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
         self.reason = ""
         self.is_last = False
+        self.also: Headers = ()
 
     @property
     def has_begun(self) -> bool:
@@ -35,7 +40,7 @@ class Reply:
 
     async def begin(self, status: int, headers: Headers) -> None:
         self.status = status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.also]})
 
     async def whole(self, status: int, headers: Headers, body: bytes = b"") -> None:
         await self.begin(status, headers)
@@ -54,6 +59,13 @@ class Reply:
         self.reason = error.code
         body = body_of(error)
         headers = [*headers_of(error, body), ALLOW_ORIGIN]
+        if isinstance(error, LimitReached):
+            headers += limit_headers(error.decision)
         if self.is_last and CLOSE not in headers:
             headers.append(CLOSE)
         await self.whole(status_of(error), headers, body)
+
+
+def limit_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
+    told = rate_limit_headers(decision).items()
+    return [(name.lower().encode(), value.encode()) for name, value in told if name != RETRY_AFTER]

@@ -1,13 +1,15 @@
 """All that the gateway can be told from outside; built once, in __main__."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BeforeValidator,
     DirectoryPath,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -16,8 +18,10 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from common.serving.settings import Key, Names, Port, TelemetrySettings, Url, key_bytes
+from common.core.rate_limit_rule import InvalidRule
+from common.serving.settings import Key, Names, Port, TelemetrySettings, Url, key_bytes, none_for_nothing
 from gateway.core.client_address import TrustedProxies
+from gateway.core.limits import rules_of
 from gateway.core.moderation import ModerationTerms, guards_of
 from gateway.core.operator_key import MIN_KEY_LENGTH
 from gateway.core.session_token import OWN_AUDIENCE
@@ -61,6 +65,13 @@ class Settings(TelemetrySettings):
 
     valkey_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), validation_alias="VALKEY_URL")
     """Where Valkey listens; it holds the sessions."""
+
+    nats_url: str = Field("", validation_alias="NATS_URL")
+    """Where nats-server listens; several addresses are separated by commas. It tells what changed: without it no answer
+    is kept, and every read is asked of PocketBase."""
+
+    nats_creds: Annotated[Path | None, BeforeValidator(none_for_nothing)] = None
+    """The credentials file that natsync wrote for the gateway."""
 
     issuer: Url
     """The public URL; the `iss` of session tokens."""
@@ -194,6 +205,34 @@ class Settings(TelemetrySettings):
     moderation_fails_open: bool = False
     """Whether texts pass when there is no score; by default they are refused with 503."""
 
+    rate_limits: dict[str, dict[str, Any]] = Field(default={}, json_schema_extra={"default": "`{}`"})
+    """Limits in place of the default ones, a JSON object of `{"name": {"limit": 10, "every": 1000, "maxUses": 50}}` with
+    times in milliseconds; a limit of 0 is none. Names: `default`, `list`, `view`, `create`, `update`, `delete`, `auth`,
+    `files`, `realtime`, `batch`, an endpoint such as `request-otp`, and each of them for one collection: `posts:list`,
+    `users:auth`. Users are counted one by one, guests and all sign-ins by address."""
+
+    cache_memory_bytes: PositiveInt = 64 * MEBIBYTE
+    """What the kept answers of one process may take in memory."""
+
+    cache_answer_bytes: PositiveInt = MEBIBYTE
+    """The largest answer that is kept."""
+
+    cache_seconds: PositiveFloat = 300
+    """How long an answer is kept at most. It ends with the first change to anything that it depends on."""
+
+    cache_stale_seconds: NonNegativeFloat = 3600
+    """How long beyond that an answer that is the same for everybody stands in for a PocketBase that is away; it then
+    bears `X-Cache: STALE`."""
+
+    cache_silence_seconds: Annotated[float, Field(ge=0.6, le=3)] = 1
+    """How long the record feed may be silent before no kept answer is believed. It speaks every half second."""
+
+    enriched_collections: Names = ()
+    """Collections whose records PocketBase's hooks change on their way out; reads of them are never kept."""
+
+    workers: PositiveInt = 1
+    """Processes that share the public port."""
+
     upstream_connections: PositiveInt = 256
     """Connections to PocketBase for ordinary requests."""
 
@@ -217,6 +256,15 @@ class Settings(TelemetrySettings):
     @classmethod
     def are_fields(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         guards_of(value)
+        return value
+
+    @field_validator("rate_limits")
+    @classmethod
+    def are_rules(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        try:
+            rules_of(value)
+        except InvalidRule as error:
+            raise ValueError(str(error)) from None
         return value
 
     @field_validator("audiences")

@@ -39,6 +39,13 @@ class PocketBaseCollections:
     def known(self) -> tuple[Collection, ...]:
         return self._catalogue.collections
 
+    async def listed(self) -> list[Record]:
+        """Every collection as it is now, which counts for `admitted` as well. Raises UpstreamUnavailable."""
+        async with asked():
+            rows = await self._control.collections()
+        self._catalogue = Catalogue(map(parse, rows))
+        return rows
+
     async def _refresh(self, *, since: float) -> None:
         async with self._asking:
             if self._asked_at < since:
