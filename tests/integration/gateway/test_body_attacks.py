@@ -16,7 +16,7 @@ import pytest
 from tests import pictures
 from tests.bodies import BOUNDARY, FORM, JSON, MEBIBYTE, MULTIPART, Part, file, multipart, value
 from tests.raw_http import RawAnswer, send_raw
-from tests.servers.body_gateway import BodyGatewayServer, body_gateway_server
+from tests.servers.gateway import GatewayServer
 from tests.servers.pocketbase import PocketBaseServer
 
 VAULT = "/api/collections/vault/records"
@@ -27,7 +27,7 @@ BATCH = json.dumps({"requests": [ITEM]})
 PAYLOAD = json.dumps({"title": SMUGGLED})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def vault(guarded: PocketBaseServer, superuser_token: str) -> Generator[None]:
     control = {"Authorization": superuser_token}
     rules = dict.fromkeys(("listRule", "viewRule", "createRule", "updateRule", "deleteRule"), "")
@@ -61,20 +61,14 @@ def vault(guarded: PocketBaseServer, superuser_token: str) -> Generator[None]:
             client.delete(f"/api/collections/{name}").raise_for_status()
 
 
-@pytest.fixture(scope="module")
-def body_gateway(guarded: PocketBaseServer, superuser_token: str, vault: None) -> Generator[BodyGatewayServer]:
-    with body_gateway_server(guarded, superuser_token) as running:
-        yield running
-
-
 @pytest.fixture
-async def through(body_gateway: BodyGatewayServer) -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=body_gateway.url, timeout=60) as client:
+async def through(gateway: GatewayServer) -> AsyncGenerator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=60) as client:
         yield client
 
 
 async def ask(
-    server: BodyGatewayServer | PocketBaseServer, method: str, target: str, body: bytes, *headers: str
+    server: GatewayServer | PocketBaseServer, method: str, target: str, body: bytes, *headers: str
 ) -> RawAnswer:
     lines = [f"{method} {target} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
     lines.append(f"Content-Length: {len(body)}")
@@ -165,13 +159,13 @@ REFUSED: list[tuple[str, str, tuple[bytes, tuple[str, ...]]]] = [
 
 @pytest.mark.parametrize(("method", "target", "sent"), REFUSED)
 async def test_what_could_be_read_in_two_ways_is_refused(
-    body_gateway: BodyGatewayServer,
+    gateway: GatewayServer,
     superuser: httpx.AsyncClient,
     method: str,
     target: str,
     sent: tuple[bytes, tuple[str, ...]],
 ) -> None:
-    answer = await ask(body_gateway, method, target, sent[0], *sent[1])
+    answer = await ask(gateway, method, target, sent[0], *sent[1])
     assert (answer.status, sorted(json.loads(answer.body))) == (400, ["data", "message", "status"])
     assert await smuggled(superuser) == 0
 
@@ -206,15 +200,15 @@ HARMLESS: list[tuple[str, tuple[bytes, tuple[str, ...]]]] = [
 
 @pytest.mark.parametrize(("target", "sent"), HARMLESS)
 async def test_what_is_not_in_the_body_as_it_was_judged_is_not_in_the_record(
-    body_gateway: BodyGatewayServer, superuser: httpx.AsyncClient, target: str, sent: tuple[bytes, tuple[str, ...]]
+    gateway: GatewayServer, superuser: httpx.AsyncClient, target: str, sent: tuple[bytes, tuple[str, ...]]
 ) -> None:
-    answer = await ask(body_gateway, "POST", target, sent[0], *sent[1])
+    answer = await ask(gateway, "POST", target, sent[0], *sent[1])
     assert answer.status == 200
     assert await smuggled(superuser) == 0
 
 
 async def test_most_of_these_succeed_against_pocketbase_itself(
-    vault: None, guarded: PocketBaseServer, superuser: httpx.AsyncClient
+    guarded: PocketBaseServer, superuser: httpx.AsyncClient
 ) -> None:
     succeeded = 0
     for method, target, sent in [*REFUSED, *(("POST", *attack) for attack in HARMLESS)]:
@@ -236,8 +230,8 @@ async def test_most_of_these_succeed_against_pocketbase_itself(
         ("@jsonPayload=" + quote('{"identity":"a","password":"b"}'), f"Content-Type: {FORM}"),
     ],
 )
-async def test_a_sign_in_has_one_spelling(body_gateway: BodyGatewayServer, body: str, headers: str) -> None:
-    answer = await ask(body_gateway, "POST", "/api/collections/users/auth-with-password", body.encode(), headers)
+async def test_a_sign_in_has_one_spelling(gateway: GatewayServer, body: str, headers: str) -> None:
+    answer = await ask(gateway, "POST", "/api/collections/users/auth-with-password", body.encode(), headers)
     assert answer.status == 400
     assert json.loads(answer.body)["message"] != "Failed to authenticate."
 

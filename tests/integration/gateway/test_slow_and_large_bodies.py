@@ -13,7 +13,7 @@ import pytest
 
 from tests.bodies import BOUNDARY, MEBIBYTE, MULTIPART, file
 from tests.eventually import eventually
-from tests.servers.body_gateway import BodyGatewayServer, body_gateway_server
+from tests.servers.gateway import GatewayServer, gateway_server
 from tests.servers.pocketbase import PocketBaseServer
 
 LARGE = "/api/collections/large/records"
@@ -23,16 +23,17 @@ GIBIBYTE = 1024 * MEBIBYTE
 
 
 @pytest.fixture(scope="module")
-def body_gateway(guarded: PocketBaseServer, superuser_token: str) -> Generator[BodyGatewayServer]:
+def patient(guarded: PocketBaseServer, superuser_token: str, valkey_url: str) -> Generator[GatewayServer]:
+    """A gateway with a patience of a few seconds, and a collection that anybody may send large files to."""
     fields: list[dict[str, Any]] = [
         {"name": "title", "type": "text"},
         {"name": "f", "type": "file", "maxSize": 2 * GIBIBYTE},
     ]
     collection = {"name": "large", "type": "base", "fields": fields, "createRule": "", "viewRule": ""}
-    pace = {"grace_seconds": GRACE_SECONDS, "min_bytes_per_second": 1024}
+    pace = {"GATEWAY_BODY_GRACE_SECONDS": str(GRACE_SECONDS), "GATEWAY_MIN_BODY_BYTES_PER_SECOND": "1024"}
     with httpx.Client(base_url=guarded.url, headers={"Authorization": superuser_token}, timeout=60) as control:
         control.post("/api/collections", json=collection).raise_for_status()
-        with body_gateway_server(guarded, superuser_token, {"pace": pace}) as running:
+        with gateway_server(guarded, valkey_url, pace) as running:
             yield running
         control.delete("/api/collections/large").raise_for_status()
 
@@ -42,7 +43,7 @@ def memory(process_id: int, name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(name))
 
 
-async def drip(server: BodyGatewayServer, body: bytes) -> tuple[int, float]:
+async def drip(server: GatewayServer, body: bytes) -> tuple[int, float]:
     """Send a byte each half second until there is an answer; returns its status and after how long it came."""
     address = urlsplit(server.url)
     begun = time.monotonic()
@@ -61,7 +62,7 @@ async def drip(server: BodyGatewayServer, body: bytes) -> tuple[int, float]:
         writer.close()
 
 
-async def ordinary(server: BodyGatewayServer, over: asyncio.Event) -> list[float]:
+async def ordinary(server: GatewayServer, over: asyncio.Event) -> list[float]:
     """What somebody else's requests take meanwhile."""
     took = list[float]()
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
@@ -72,20 +73,20 @@ async def ordinary(server: BodyGatewayServer, over: asyncio.Event) -> list[float
     return took
 
 
-async def test_500_slow_uploads_are_cut_off_and_nobody_else_notices(body_gateway: BodyGatewayServer) -> None:
-    before = memory(body_gateway.process_id, "VmRSS")
+async def test_500_slow_uploads_are_cut_off_and_nobody_else_notices(patient: GatewayServer) -> None:
+    before = memory(patient.process_id, "VmRSS")
     over = asyncio.Event()
-    other = asyncio.create_task(ordinary(body_gateway, over))
+    other = asyncio.create_task(ordinary(patient, over))
     begun_file = bytes(file("f", b"x" * 2000))[:-2]
     async with asyncio.TaskGroup() as tasks:
-        slow = [tasks.create_task(drip(body_gateway, begun_file)) for _ in range(SLOW_CLIENTS)]
+        slow = [tasks.create_task(drip(patient, begun_file)) for _ in range(SLOW_CLIENTS)]
     over.set()
     took = sorted(await other)
     assert {task.result()[0] for task in slow} == {408}
     assert max(task.result()[1] for task in slow) < 10 * GRACE_SECONDS
     assert took[len(took) // 2] < 1
-    assert memory(body_gateway.process_id, "VmHWM") - before < 64 * MEBIBYTE
-    assert left_in(body_gateway.spool) == []
+    assert memory(patient.process_id, "VmHWM") - before < 64 * MEBIBYTE
+    assert left_in(patient.spool) == []
 
 
 def blocks() -> Iterator[bytes]:
@@ -103,15 +104,15 @@ async def one_gibibyte() -> AsyncIterator[bytes]:
 
 
 async def test_a_gibibyte_goes_up_with_memory_flat_and_nothing_is_left(
-    body_gateway: BodyGatewayServer, guarded: PocketBaseServer
+    patient: GatewayServer, guarded: PocketBaseServer
 ) -> None:
-    before = memory(body_gateway.process_id, "VmHWM")
-    async with httpx.AsyncClient(base_url=body_gateway.url, timeout=150) as client:
+    before = memory(patient.process_id, "VmHWM")
+    async with httpx.AsyncClient(base_url=patient.url, timeout=150) as client:
         made = await client.post(LARGE, content=one_gibibyte(), headers={"Content-Type": MULTIPART})
     record = made.json()
     assert (made.status_code, bool(record["f"])) == (200, True)
-    assert memory(body_gateway.process_id, "VmHWM") - before < 32 * MEBIBYTE
-    assert left_in(body_gateway.spool) == []
+    assert memory(patient.process_id, "VmHWM") - before < 32 * MEBIBYTE
+    assert left_in(patient.spool) == []
     sent, stored = hashlib.sha256(), hashlib.sha256()
     for block in blocks():
         sent.update(block)
@@ -124,22 +125,22 @@ async def test_a_gibibyte_goes_up_with_memory_flat_and_nothing_is_left(
     assert stored.digest() == sent.digest()
 
 
-async def test_an_upload_that_is_given_up_leaves_nothing(body_gateway: BodyGatewayServer) -> None:
+async def test_an_upload_that_is_given_up_leaves_nothing(patient: GatewayServer) -> None:
     async def given_up() -> AsyncIterator[bytes]:
         yield bytes(file("f", bytes(20 * MEBIBYTE)))[:-2]
         raise ConnectionAbortedError
 
-    before = open_files(body_gateway.process_id)
+    before = open_files(patient.process_id)
     for _ in range(5):
-        async with httpx.AsyncClient(base_url=body_gateway.url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=patient.url, timeout=30) as client:
             with pytest.raises(ConnectionAbortedError):
                 await client.post(LARGE, content=given_up(), headers={"Content-Type": MULTIPART})
 
     async def now_open() -> int:
-        return open_files(body_gateway.process_id)
+        return open_files(patient.process_id)
 
     await eventually(now_open, lambda number: number <= before)
-    assert left_in(body_gateway.spool) == []
+    assert left_in(patient.spool) == []
 
 
 def left_in(directory: Path) -> list[Path]:

@@ -51,7 +51,7 @@ class Forwarding:
         try:
             await self._carried(await self._resolved(request), incoming, reply)
         except ServiceError:
-            reply.is_last = not incoming.is_whole
+            reply.unread = None if incoming.is_whole else incoming
             raise
 
     async def _carried(self, call: Call, incoming: Incoming, reply: Reply) -> None:

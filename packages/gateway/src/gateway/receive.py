@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import NoReturn
 
 from starlette.types import Receive
@@ -10,6 +10,7 @@ from starlette.types import Receive
 from gateway.core.refusals import TooLarge
 
 TOO_LARGE = "Request entity too large."
+LINGER_SECONDS = 5.0
 
 
 class ClientGone(Exception):
@@ -54,6 +55,17 @@ class Incoming:
             if chunk:
                 yield chunk
         self._is_read.set()
+
+    async def pass_over(self) -> None:
+        """Read on for a while and keep nothing, so that a client who is still sending gets to hear a refusal: closing on
+        him at once would take it away from him.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (message := await self._receive())["type"] != "http.disconnect" and message.get(
+                    "more_body", False
+                ):
+                    pass
 
     async def watch(self) -> None:
         """Ends only by an error: ClientGone, or what was wrong with the body."""

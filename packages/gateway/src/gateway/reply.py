@@ -1,6 +1,7 @@
 """One answer as it goes out; remembers what was said for the log, and admits every origin."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 from starlette.types import Message, Send
 
@@ -16,15 +17,20 @@ RETRY_AFTER = "Retry-After"  # said of every refusal that has one already
 Headers = Sequence[tuple[bytes, bytes]]
 
 
+class Unread(Protocol):
+    async def pass_over(self) -> None: ...
+
+
 class Reply:
-    """`also` are headers that any answer gets. `is_last` is for a connection on which the rest of a request is still to
-    come: a refusal ends it."""
+    """`also` are headers that any answer gets. `unread` is what is still to come of the request, while it is unread: a
+    refusal then ends the connection.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
         self.reason = ""
-        self.is_last = False
+        self.unread: Unread | None = None
         self.also: Headers = ()
 
     @property
@@ -61,9 +67,13 @@ class Reply:
         headers = [*headers_of(error, body), ALLOW_ORIGIN]
         if isinstance(error, LimitReached):
             headers += limit_headers(error.decision)
-        if self.is_last and CLOSE not in headers:
-            headers.append(CLOSE)
-        await self.whole(status_of(error), headers, body)
+        if self.unread is None:
+            await self.whole(status_of(error), headers, body)
+            return
+        await self.begin(status_of(error), headers if CLOSE in headers else [*headers, CLOSE])
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        await self.unread.pass_over()
+        await self.end()
 
 
 def limit_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
