@@ -5,6 +5,7 @@ from typing import Protocol
 from common.core.errors import InvalidRequest, ServiceError
 from gateway.carry_batch import Batches
 from gateway.carry_write import ACTIONS, RecordWrites, canonical_query
+from gateway.core.body_refusals import TooSlow
 from gateway.core.catalogue import Collection
 from gateway.core.client_address import TrustedProxies
 from gateway.core.headers import declared_length
@@ -50,8 +51,9 @@ class Forwarding:
         """
         try:
             await self._carried(await self._resolved(request), incoming, reply)
-        except ServiceError:
-            reply.unread = None if incoming.is_whole else incoming
+        except ServiceError as error:
+            is_worth_waiting = not incoming.is_whole and not isinstance(error, TooSlow)
+            reply.unread = incoming if is_worth_waiting else None
             raise
 
     async def _carried(self, call: Call, incoming: Incoming, reply: Reply) -> None:

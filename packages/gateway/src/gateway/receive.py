@@ -10,7 +10,7 @@ from starlette.types import Receive
 from gateway.core.refusals import TooLarge
 
 TOO_LARGE = "Request entity too large."
-LINGER_SECONDS = 5.0
+LINGER_SECONDS = 2.0
 
 
 class ClientGone(Exception):
@@ -52,19 +52,18 @@ class Incoming:
             size += len(chunk)
             if size > self._max_bytes:
                 raise self._failed(TooLarge(TOO_LARGE))
+            if not has_more:
+                self._is_read.set()
             if chunk:
                 yield chunk
-        self._is_read.set()
 
     async def pass_over(self) -> None:
-        """Read on for a while and keep nothing, so that a client who is still sending gets to hear a refusal: closing on
-        him at once would take it away from him.
+        """Read on for a while and keep nothing, so that a client who is still sending gets to hear a refusal; if the
+        connection were closed at once, he might not.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
-                while (message := await self._receive())["type"] != "http.disconnect" and message.get(
-                    "more_body", False
-                ):
+                while (await self._receive()).get("more_body", False):
                     pass
 
     async def watch(self) -> None:

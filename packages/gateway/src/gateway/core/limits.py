@@ -30,7 +30,14 @@ TOO_MANY = "Too Many Requests."
 """PocketBase's own words."""
 
 _WRITES = {"POST": "create", "PATCH": "update", "PUT": "update", "DELETE": "delete"}
-_KINDS = {"file": "files", "realtime": "realtime", "sign-in": "auth", "auth": "auth", "oauth2-redirect": "auth"}
+_KINDS = {
+    "file": "files",
+    "realtime": "realtime",
+    "batch": "batch",
+    "sign-in": "auth",
+    "auth": "auth",
+    "oauth2-redirect": "auth",
+}
 
 
 def rules_of(settings: Mapping[str, Any]) -> Rules:
