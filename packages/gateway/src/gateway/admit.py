@@ -9,7 +9,8 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.core.errors import ServiceError, UpstreamUnavailable
-from gateway.answer_read import Ask, Hit, Reads
+from gateway.aim_read import Ask
+from gateway.answer_read import Hit, Reads
 from gateway.core.cross_origin import preflight
 from gateway.core.headers import check_host, has_body
 from gateway.core.pocketbase_route import Route, find
@@ -155,8 +156,8 @@ class Admission:
         if route.kind not in ("records", "file") or visit.method != "GET" or has_body(visit.headers):
             await otherwise()
             return
-        ask = Ask(route, visit.method, query, visit.headers, address, principal)
-        await reads_of(visit.scope).answer(ask, visit.raw_path, visit.reply, otherwise, incoming)
+        ask = Ask(route, visit.raw_path, query, visit.headers, address, principal)
+        await reads_of(visit.scope).answer(ask, visit.reply, otherwise, incoming)
 
     async def _limited(self, visit: Visit, route: Route, address: str) -> Principal | None:
         """The caller, once he was counted. Raises TooMany."""

@@ -36,7 +36,9 @@ from gateway.adapters.upload_spool import UploadSpool
 from gateway.adapters.valkey_revocations import ValkeyRevocations
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.admit import Admission
+from gateway.aim_read import Aims
 from gateway.answer_read import Reads
+from gateway.cache_routes import operator_cache
 from gateway.carry_batch import Batches
 from gateway.carry_write import RecordWrites, WriteParts
 from gateway.core.body_pace import Pace
@@ -47,6 +49,7 @@ from gateway.core.rule_set import RuleSet
 from gateway.core.sealed_session import SessionSeal
 from gateway.core.session_token import OWN_AUDIENCE, Terms
 from gateway.end_sessions import Endings, Nobody
+from gateway.explain_read import Explaining
 from gateway.follow_write import ChangeSink, Writing
 from gateway.forward import Forwarding
 from gateway.hear_revocations import Obedience
@@ -54,6 +57,7 @@ from gateway.identify import Callers, TokenCheck
 from gateway.isolate.lanes import open_lanes
 from gateway.judge import FixedRules, Judge
 from gateway.limit import Limits
+from gateway.load_read import Loading
 from gateway.moderate import Moderator
 from gateway.note_use import Uses
 from gateway.open_reads import ReadGround, open_read_ground, terms_of
@@ -111,14 +115,17 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
         ground = await opened.enter_async_context(open_read_ground(settings, valkey, collections))
         sessions = build_sessions(settings, key, valkey, upstream, ground)
         sign_ins = build_sign_ins(settings, key, control, sessions)
+        aims = Aims(ground.watch, judge.rules, ground.limits)
+        loading = Loading(ground.cache, upstream, PocketBaseRecords(control), terms_of(settings))
         proxies = TrustedProxies.parse(settings.trusted_proxies)
         operator = operations_app(own)
         operator.include_router(operator_router(settings, collections, sessions))
+        operator.include_router(explain_router(settings, ground, aims, loading))
         install_refusals(operator)
         loops = (*sessions.loops, *rule_loops, *ground_loops(ground, sessions))
         async with operations(operator, settings.operations_port), running(*loops):
             yield State(
-                reads=build_reads(settings, ground, sessions, sign_ins, judge, PocketBaseRecords(control), upstream),
+                reads=build_reads(settings, ground, sessions, sign_ins, aims=aims, loading=loading),
                 limits=ground.limits,
                 gateway=Gateway(settings.issuer, key.public_jwk, health),
                 forwarding=build_forwarding(
@@ -138,6 +145,11 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
 def operator_router(settings: Settings, collections: PocketBaseCollections, sessions: SessionParts) -> APIRouter:
     key = settings.operator_key.get_secret_value() if settings.operator_key else None
     return operator_sessions(OperatorGate(key), collections, sessions.store, sessions.endings)
+
+
+def explain_router(settings: Settings, ground: ReadGround, aims: Aims, loading: Loading) -> APIRouter:
+    key = settings.operator_key.get_secret_value() if settings.operator_key else None
+    return operator_cache(OperatorGate(key), Explaining(ground.cache, aims, loading))
 
 
 def own_probes(control: PocketBase, valkey: Redis) -> dict[str, Probe]:
@@ -186,23 +198,15 @@ def ground_loops(ground: ReadGround, sessions: SessionParts) -> tuple[Loop, ...]
 
 
 def build_reads(
-    settings: Settings,
-    ground: ReadGround,
-    sessions: SessionParts,
-    sign_ins: SignIns,
-    judge: Judge,
-    records: PocketBaseRecords,
-    upstream: PocketBaseHttp,
+    settings: Settings, ground: ReadGround, sessions: SessionParts, sign_ins: SignIns, *, aims: Aims, loading: Loading
 ) -> Reads:
     return Reads(
         ground.cache,
-        ground.watch,
-        upstream,
-        records,
+        aims,
+        loading,
         sessions.callers,
         ground.limits,
-        judge.rules,
-        sign_ins.rolled,
+        rolled=sign_ins.rolled,
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         terms=terms_of(settings),
     )

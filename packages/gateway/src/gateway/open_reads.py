@@ -6,6 +6,7 @@ Without NATS, or while it is away, every read is asked of PocketBase.
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import structlog
 from redis.asyncio import Redis
@@ -14,19 +15,20 @@ from common.adapters.nats_bus import Bus, open_bus
 from common.adapters.nats_invalidations import NatsInvalidations
 from common.adapters.valkey_cache import ValkeyCache
 from common.adapters.valkey_rate_limit import ValkeyCounters
-from common.cache import Cache, CacheOptions, open_cache, typed
+from common.cache import Cache, CacheOptions, Codec, open_cache, typed
 from common.core.errors import UpstreamUnavailable
 from common.limiter import open_limiter
-from gateway.answer_read import Terms
 from gateway.core.kept_answer import Kept, KeptAnswer, KeptMember
 from gateway.core.limits import rules_of
 from gateway.limit import Limits
+from gateway.load_read import Terms
 from gateway.settings import Settings
 from gateway.watch_records import SOURCE, Listing, RecordWatch
 
 logger = structlog.get_logger(__name__)
 
 CACHE = "gateway"
+CODEC: Codec[Kept] = typed(cast(type[Kept], KeptAnswer | KeptMember))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ async def open_read_ground(settings: Settings, valkey: Redis, listing: Listing) 
         cache: Cache[Kept] = await opened.enter_async_context(
             open_cache(
                 CACHE,
-                typed(KeptAnswer | KeptMember),  # pyright: ignore[reportArgumentType] - a union is no type[T]
+                CODEC,
                 shared=ValkeyCache(valkey, CACHE),
                 invalidations=NatsInvalidations(bus) if bus else None,
                 sources=(SOURCE,),

@@ -206,7 +206,7 @@ class Settings(TelemetrySettings):
     """Whether texts pass when there is no score; by default they are refused with 503."""
 
     rate_limits: dict[str, dict[str, Any]] = Field(default={}, json_schema_extra={"default": "`{}`"})
-    """Limits in place of the default ones, a JSON object of `{"name": {"limit": 10, "every": 1000, "maxUses": 50}}` with
+    """Limits in place of the default ones: a JSON object of `{"name": {"limit": 10, "every": 1000, "maxUses": 50}}`,
     times in milliseconds; a limit of 0 is none. Names: `default`, `list`, `view`, `create`, `update`, `delete`, `auth`,
     `files`, `realtime`, `batch`, an endpoint such as `request-otp`, and each of them for one collection: `posts:list`,
     `users:auth`. Users are counted one by one, guests and all sign-ins by address."""

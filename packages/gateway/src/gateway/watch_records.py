@@ -19,6 +19,7 @@ from common.core.record_feed import Alive, Changed, FeedReader, RecordEvent, fin
 from gateway.core.account_change import Doubtful, Ended
 from gateway.core.notices import Notice, SessionRevoked, UserBanned
 from gateway.core.read_plan import Plans
+from gateway.core.record_tag import record_tag
 from gateway.core.schema import Schema
 from gateway.core.session import Owner
 from gateway.end_sessions import Endings
@@ -40,11 +41,6 @@ class Listing(Protocol):
     async def listed(self) -> Sequence[Mapping[str, Any]]:
         """Every collection as PocketBase has it now. Raises UpstreamUnavailable."""
         ...
-
-
-def record_tag(collection_id: str, record_id: str) -> str:
-    """What depends on one record alone; what depends on any of a collection bears its id."""
-    return f"{collection_id}/{record_id}"
 
 
 class RecordWatch:

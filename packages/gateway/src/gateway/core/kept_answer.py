@@ -20,6 +20,7 @@ Told: TypeAlias = Literal["HIT", "MISS", "STALE", "BYPASS"]
 
 PRIVATE = (b"cache-control", b"private, no-cache")
 _STAYS = frozenset((b"cache-control", b"etag", b"vary", ALLOW_ORIGIN[0]))
+_ALSO_OF_A_304 = frozenset((b"x-cache", b"age", b"x-gateway-token", b"access-control-expose-headers"))
 _TOLD: dict[Outcome, Told] = {
     "hit": "HIT",
     "negative": "HIT",
@@ -103,4 +104,4 @@ def is_known_to_client(etag: bytes, if_none_match: bytes) -> bool:
 
 def not_modified(headers: Iterable[RawHeader]) -> tuple[RawHeader, ...]:
     """The headers of a 304: those that a 200 would have had and a cache goes by (RFC 9110 §15.4.5)."""
-    return tuple(item for item in headers if item[0] in _STAYS)
+    return tuple(item for item in headers if item[0] in _STAYS or item[0] in _ALSO_OF_A_304)
