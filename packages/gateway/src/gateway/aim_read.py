@@ -6,12 +6,13 @@ Working this out costs more than answering, so that it is remembered by the very
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from prometheus_client import Counter
 from starlette.types import Scope
 
 from gateway.core.cache_class import Public
 from gateway.core.cache_key import Member, digest
 from gateway.core.catalogue import Collection
-from gateway.core.kept_answer import Kept, KeptMember, RawHeader
+from gateway.core.kept_answer import Kept, KeptMember, RawHeader, Told
 from gateway.core.limits import action_of
 from gateway.core.operation import ReadAction
 from gateway.core.pocketbase_route import Route
@@ -20,6 +21,7 @@ from gateway.core.query import Kind
 from gateway.core.read_plan import Plan, Plans
 from gateway.core.rule_set import RuleSet
 from gateway.limit import Limits
+from gateway.observe import operations
 
 MAX_REMEMBERED = 4096
 MAX_REMEMBERED_BYTES = 1024
@@ -64,6 +66,13 @@ class Aimed:
     tags: tuple[str, ...]
     is_same_for_all: bool
     keys: dict[str, tuple[Kept | None, str]] = field(default_factory=dict[str, tuple[Kept | None, str]])
+    counters: dict[Told, Counter] = field(default_factory=dict[Told, Counter])
+
+    def count(self, outcome: Told) -> None:
+        if (counter := self.counters.get(outcome)) is None:
+            shared = type(self.plan.verdict.cache_class).__name__.lower()
+            counter = self.counters[outcome] = operations(self.place.collection.name, self.place.kind, shared, outcome)
+        counter.inc()
 
     def session(self, principal: Principal | None) -> str:
         return "" if self.is_same_for_all or principal is None else principal.session_id

@@ -126,7 +126,10 @@ class Reads:
     async def answer(self, ask: Ask, reply: Reply, otherwise: Otherwise, incoming: Incoming) -> None:
         """Answer by way of the cache or, where that must not be, `otherwise`."""
         aimed = self._aims.aimed(ask)
-        if aimed is None or self._aims.why_never(aimed) or is_special(aimed.place, ask.headers):
+        if aimed is None:
+            await bypassed(reply, otherwise)
+        elif self._aims.why_never(aimed) or is_special(aimed.place, ask.headers):
+            aimed.count("BYPASS")
             await bypassed(reply, otherwise)
         elif self._cache.doubt() is not None:
             await self._answer_in_doubt(ask, aimed, reply, otherwise)
@@ -157,12 +160,17 @@ class Reads:
                 if answer.value == OVERLONG:
                     self._overlong[key] = True
                     answer = None
-        await (self._reply(reply, ask, aimed, answer) if answer else bypassed(reply, otherwise))
+        if answer:
+            await self._reply(reply, ask, aimed, answer)
+        else:
+            aimed.count("BYPASS")
+            await bypassed(reply, otherwise)
 
     async def _answer_in_doubt(self, ask: Ask, aimed: Aimed, reply: Reply, otherwise: Otherwise) -> None:
         """Each asks for himself. What anybody may read stands in for a PocketBase that is away."""
         try:
             await bypassed(reply, otherwise)
+            aimed.count("BYPASS")
         except UpstreamUnavailable as error:
             key = aimed.key(None, sent_of(ask)) if aimed.is_same_for_all else None
             if reply.has_begun or key is None:
@@ -172,6 +180,7 @@ class Reads:
 
     async def _reply(self, reply: Reply, ask: Ask, aimed: Aimed, answer: Answer[Kept]) -> None:
         kept, said = cast(KeptAnswer, answer.value), x_cache(told(answer.outcome))
+        aimed.count(told(answer.outcome))
         headers = (*kept.headers, said)
         if said == STALE:
             headers = (*headers, (b"age", b"%d" % answer.age_seconds))

@@ -60,6 +60,7 @@ from gateway.limit import Limits
 from gateway.load_read import Loading
 from gateway.moderate import Moderator
 from gateway.note_use import Uses
+from gateway.observe import Sampling
 from gateway.open_reads import ReadGround, open_read_ground, terms_of
 from gateway.operator_routes import OperatorGate, operator_sessions
 from gateway.pass_on import Passing
@@ -298,4 +299,4 @@ def create_app(settings: Settings) -> Admission:
     app.include_router(router)
     app.include_router(session_router)
     install_refusals(app)
-    return Admission(app)
+    return Admission(app, Sampling(settings.log_every_read))

@@ -230,6 +230,9 @@ class Settings(TelemetrySettings):
     enriched_collections: Names = ()
     """Collections whose records PocketBase's hooks change on their way out; reads of them are never kept."""
 
+    log_every_read: NonNegativeInt = 1000
+    """Every how many reads that succeeded one is logged, 0 for none. Errors, refusals and writes always are."""
+
     workers: PositiveInt = 1
     """Processes that share the public port."""
 
