@@ -40,6 +40,8 @@ from gateway.aim_read import Aims
 from gateway.answer_read import Reads
 from gateway.cache_routes import operator_cache
 from gateway.carry_batch import Batches
+from gateway.carry_read import RecordReads
+from gateway.carry_sign_in import SignInCalls
 from gateway.carry_write import RecordWrites, WriteParts
 from gateway.core.body_pace import Pace
 from gateway.core.client_address import TrustedProxies
@@ -50,7 +52,7 @@ from gateway.core.sealed_session import SessionSeal
 from gateway.core.session_token import OWN_AUDIENCE, Terms
 from gateway.end_sessions import Endings, Nobody
 from gateway.explain_read import Explaining
-from gateway.follow_write import ChangeSink, Writing
+from gateway.follow_write import Writing
 from gateway.forward import Forwarding
 from gateway.hear_revocations import Obedience
 from gateway.identify import Callers, TokenCheck
@@ -123,10 +125,12 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
         operator.include_router(operator_router(settings, collections, sessions))
         operator.include_router(explain_router(settings, ground, aims, loading))
         install_refusals(operator)
-        loops = (*sessions.loops, *rule_loops, *ground_loops(ground, sessions))
+        loops = (*sessions.loops, *rule_loops, *ground_loops(ground, sessions, collections))
         async with operations(operator, settings.operations_port), running(*loops):
             yield State(
-                reads=build_reads(settings, ground, sessions, sign_ins, aims=aims, loading=loading),
+                reads=build_reads(
+                    settings, ground, sessions, sign_ins=sign_ins, collections=collections, aims=aims, loading=loading
+                ),
                 limits=ground.limits,
                 gateway=Gateway(settings.issuer, key.public_jwk, health),
                 forwarding=build_forwarding(
@@ -137,7 +141,7 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
                     sign_ins=sign_ins,
                     upstream=upstream,
                     judge=judge,
-                    changes=ground.changes,
+                    ground=ground,
                 ),
                 sessions=Sessions(sessions.callers, sessions.store, sessions.endings, proxies),
             )
@@ -192,14 +196,21 @@ def build_sessions(
     return SessionParts(store, endings, callers, (*loops, *others))
 
 
-def ground_loops(ground: ReadGround, sessions: SessionParts) -> tuple[Loop, ...]:
+def ground_loops(ground: ReadGround, sessions: SessionParts, collections: PocketBaseCollections) -> tuple[Loop, ...]:
     if ground.bus is None:
-        return ()
+        return (collections.keep_current,)
     return (ground.watch.listen, ground.watch.learn, Rechecks(ground.bus, sessions.endings, ground.watch).run)
 
 
 def build_reads(
-    settings: Settings, ground: ReadGround, sessions: SessionParts, sign_ins: SignIns, *, aims: Aims, loading: Loading
+    settings: Settings,
+    ground: ReadGround,
+    sessions: SessionParts,
+    *,
+    sign_ins: SignIns,
+    collections: PocketBaseCollections,
+    aims: Aims,
+    loading: Loading,
 ) -> Reads:
     return Reads(
         ground.cache,
@@ -207,6 +218,7 @@ def build_reads(
         loading,
         sessions.callers,
         ground.limits,
+        catalogue=collections,
         rolled=sign_ins.rolled,
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         terms=terms_of(settings),
@@ -236,20 +248,35 @@ def build_forwarding(
     sign_ins: SignIns,
     upstream: PocketBaseHttp,
     judge: Judge,
-    changes: ChangeSink,
+    ground: ReadGround,
 ) -> Forwarding:
     records = PocketBaseRecords(control)
-    writing = Writing(upstream, sessions.endings, changes)
+    writing = Writing(upstream, sessions.endings, ground.changes)
     intake = build_intake(settings)
     parts = WriteParts(intake, judge, writing, collections, sign_ins, settings.max_image_pixels)
     return Forwarding(
         collections,
         sessions.callers,
+        reads=RecordReads(upstream, judge, collections, sign_ins),
         writes=RecordWrites(parts),
         batches=Batches(
-            parts, collections, records, max_items=settings.max_batch_requests, max_bytes=settings.max_batch_bytes
+            parts,
+            collections,
+            records,
+            ground.limits,
+            max_items=settings.max_batch_requests,
+            max_bytes=settings.max_batch_bytes,
         ),
-        passing=Passing(upstream, writing, intake=intake, judge=judge, sign_ins=sign_ins, endings=sessions.endings),
+        sign_ins=SignInCalls(
+            writing,
+            intake=intake,
+            judge=judge,
+            sign_ins=sign_ins,
+            endings=sessions.endings,
+            attempts=ground.limits,
+            collections=collections,
+        ),
+        passing=Passing(upstream, writing, intake, ground.limits),
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         max_body_bytes=settings.max_body_bytes,
     )

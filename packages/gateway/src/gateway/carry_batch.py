@@ -7,9 +7,10 @@ from typing import Any, Protocol, cast
 
 import orjson
 
-from common.core.errors import NotFound, ServiceError
+from common.core.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
 from gateway.carry_write import (
     MAX_ANSWER_BYTES,
+    METHODS,
     OVERLONG,
     WriteParts,
     check_size,
@@ -23,8 +24,9 @@ from gateway.core.catalogue import Collection
 from gateway.core.exchange import UpstreamAnswer
 from gateway.core.headers import replaced_body
 from gateway.core.operation import Write
+from gateway.core.pocketbase_route import Route
+from gateway.core.principal import Principal
 from gateway.core.query import Query
-from gateway.core.refusal_answer import status_of
 from gateway.core.refusals import UnreadableAnswer
 from gateway.core.request import Call
 from gateway.follow_write import effects_of
@@ -52,13 +54,29 @@ class Checked:
     write: Write
 
 
+class Counting(Protocol):
+    async def require(
+        self, method: str, route: Route, collection: str, principal: Principal | None, address: str
+    ) -> None:
+        """Count a use. Raises RateLimited."""
+        ...
+
+
 class Batches:
     """`max_items` and `max_bytes` are what PocketBase's own settings allow by default."""
 
     def __init__(
-        self, parts: WriteParts, collections: Collections, records: StoredRecords, *, max_items: int, max_bytes: int
+        self,
+        parts: WriteParts,
+        collections: Collections,
+        records: StoredRecords,
+        counting: Counting,
+        *,
+        max_items: int,
+        max_bytes: int,
     ) -> None:
         self._parts = parts
+        self._counting = counting
         self._collections = collections
         self._records = records
         self._max_items = max_items
@@ -70,30 +88,35 @@ class Batches:
         hearing = hearing_of(self._parts.judge, call)
         expected = Expected(batch_accepts(self._max_bytes))
         async with taken_in(self._parts.intake, call, incoming, expected) as received:
-            checked = await self._checked(batch_items(received, max_items=self._max_items), hearing)
+            checked = await self._checked(batch_items(received, max_items=self._max_items), call, hearing)
             document = upstream_batch([item.operation for item in checked], secrets.token_hex(16))
             request = upstream_request(replace(call, query=Query()), document)
             effects = effects_of(self._parts.effects(item.write, item.operation.collection) for item in checked)
             async with self._parts.writing.exchange(request, effects, call.principal) as answer:
                 await self._answered(call, checked, hearing, answer, reply)
 
-    async def _checked(self, items: Sequence[BatchItem], hearing: Hearing) -> list[Checked]:
-        """Raises the error of the first item that is refused, in the words of a batch."""
+    async def _checked(self, items: Sequence[BatchItem], call: Call, hearing: Hearing) -> list[Checked]:
+        """Raises the error of the first item that is refused, in a batch's words if the item is at fault."""
         checked: list[Checked] = []
         for index, item in enumerate(items):
             try:
-                checked.append(await self._checked_item(item, checked, hearing))
-            except ServiceError as error:
-                if status_of(error) >= 500:  # nothing is wrong with the item
-                    raise
+                operation = await self._counted(item, checked, call)
+                checked.append(await self._checked_item(operation, hearing))
+            except (InvalidRequest, Unauthenticated, Forbidden, NotFound) as error:
                 raise item_failed(index, error) from error
         return checked
 
-    async def _checked_item(self, item: BatchItem, before: Sequence[Checked], hearing: Hearing) -> Checked:
+    async def _counted(self, item: BatchItem, before: Sequence[Checked], call: Call) -> BatchOperation:
+        """A batch is no way around the limits of what is in it."""
         collection = await self._collections.admitted(item.route.collection or "")
         operation = batch_operation(item, collection, collection.file_fields)
         operation = operation.settled(exists=await self._exists(operation, before))
-        write = await self._parts.checked(meant(operation), collection, operation.body, hearing)
+        method = METHODS[meant(operation).action]
+        await self._counting.require(method, item.route, collection.name, call.principal, call.address)
+        return operation
+
+    async def _checked_item(self, operation: BatchOperation, hearing: Hearing) -> Checked:
+        write = await self._parts.checked(meant(operation), operation.collection, operation.body, hearing)
         return Checked(replace(operation, body=replace(operation.body, fields=dict(write.fields))), write)
 
     async def _exists(self, operation: BatchOperation, before: Sequence[Checked]) -> bool:

@@ -5,10 +5,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.core.account_change import Doubtful, Ended
+from gateway.core.account_change import (
+    CHANGED_THOUGH_REFUSED,
+    Doubtful,
+    Ended,
+    Fields,
+    account_changes,
+    changes_record,
+)
 from gateway.core.catalogue import Collection
 from gateway.core.exchange import Upstream, UpstreamAnswer, UpstreamRequest
 from gateway.core.principal import Principal
+from gateway.core.request import Call
 from gateway.end_sessions import Endings
 
 
@@ -81,6 +89,16 @@ class Writing:
     async def _tell(self, effects: Effects) -> None:
         if effects.collections:
             await self._changes.written(sorted(effects.collections))
+
+
+def effects_of_auth(call: Call, fields: Fields) -> Effects:
+    """Of a call to an auth collection, other than to its records."""
+    route, collection = call.request.route, call.collection
+    if collection is None:
+        return Effects()
+    changed = frozenset({collection.id}) if changes_record(route) else frozenset[str]()
+    changes = account_changes(call.request.method, route, collection, fields)
+    return Effects(changed, [(collection, changes)], CHANGED_THOUGH_REFUSED)
 
 
 def effects_of(found: Iterable[Effects]) -> Effects:

@@ -4,6 +4,8 @@ from typing import Protocol
 
 from common.core.errors import InvalidRequest, ServiceError
 from gateway.carry_batch import Batches
+from gateway.carry_read import RecordReads
+from gateway.carry_sign_in import SignInCalls
 from gateway.carry_write import ACTIONS, RecordWrites, canonical_query
 from gateway.core.body_refusals import TooSlow
 from gateway.core.catalogue import Collection
@@ -31,16 +33,20 @@ class Forwarding:
         collections: Collections,
         callers: Callers,
         *,
+        reads: RecordReads,
         writes: RecordWrites,
         batches: Batches,
+        sign_ins: SignInCalls,
         passing: Passing,
         proxies: TrustedProxies,
         max_body_bytes: int,
     ) -> None:
         self._collections = collections
         self._callers = callers
+        self._reads = reads
         self._writes = writes
         self._batches = batches
+        self._sign_ins = sign_ins
         self._passing = passing
         self.client_address = proxies.client_address
         self.max_body_bytes = max_body_bytes
@@ -57,12 +63,17 @@ class Forwarding:
             raise
 
     async def _carried(self, call: Call, incoming: Incoming, reply: Reply) -> None:
-        if call.request.route.kind == "batch":
-            await self._batches.carry(call, incoming, reply)
-        elif call.collection and call.request.route.kind == "records" and call.request.method in ACTIONS:
-            await self._writes.carry(call, call.collection, incoming, reply)
-        else:
-            await self._passing.pass_on(call, incoming, reply)
+        match call.request.route.kind, call.collection:
+            case "batch", _:
+                await self._batches.carry(call, incoming, reply)
+            case "records", Collection() as collection if call.request.method in ACTIONS:
+                await self._writes.carry(call, collection, incoming, reply)
+            case "records", Collection() as collection:
+                await self._reads.carry(call, collection, incoming, reply)
+            case "sign-in", Collection() as collection:
+                await self._sign_ins.carry(call, collection, incoming, reply)
+            case _:
+                await self._passing.pass_on(call, incoming, reply)
 
     async def _resolved(self, request: Request) -> Call:
         """What can be refused unread is refused here."""

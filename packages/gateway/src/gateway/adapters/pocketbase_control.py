@@ -13,6 +13,7 @@ from gateway.core.pocketbase_route import NOT_FOUND
 
 PATIENCE_SECONDS = 5.0
 REFRESH_COOLDOWN_SECONDS = 0.25
+RELIST_SECONDS = 5.0
 
 AWAY = "PocketBase does not answer; please retry."
 
@@ -39,12 +40,23 @@ class PocketBaseCollections:
     def known(self) -> tuple[Collection, ...]:
         return self._catalogue.collections
 
+    def found(self, spelling: str) -> Collection | None:
+        """Without asking: None may be a collection that was made a moment ago."""
+        return self._catalogue.find(spelling)
+
     async def listed(self) -> list[Record]:
         """Every collection as it is now, which counts for `admitted` as well. Raises UpstreamUnavailable."""
         async with asked():
             rows = await self._control.collections()
         self._catalogue = Catalogue(map(parse, rows))
         return rows
+
+    async def keep_current(self) -> None:
+        """Endless; for a gateway that nobody tells of changes."""
+        while True:
+            await asyncio.sleep(RELIST_SECONDS)
+            with suppress(UpstreamUnavailable):
+                await self.listed()
 
     async def _refresh(self, *, since: float) -> None:
         async with self._asking:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from gateway.core.body_refusals import MalformedBody
 from gateway.core.form_values import PAYLOAD, Pairs, fields_of
-from gateway.core.json_body import as_object
+from gateway.core.json_body import as_object, written
 from gateway.core.record_body import ReceivedBody, UpstreamBody
 
 Shape: TypeAlias = Literal["text", "texts", "object"]
@@ -55,6 +55,17 @@ def struct_fields(received: ReceivedBody, known: Mapping[str, Shape]) -> dict[st
         fields = {**fields_of(received.pairs), **texts_of(received.pairs, known)}
     check_spelling(fields, known)
     return fields
+
+
+def struct_document(fields: Mapping[str, Any]) -> UpstreamBody:
+    document = written(fields)
+    return UpstreamBody("application/json", len(document), (document,))
+
+
+def identity_in(fields: Mapping[str, Any]) -> str | None:
+    """Whom a step of signing in is about, as far as its body says."""
+    found = (fields.get(name) for name in ("identity", "email", "otpId"))
+    return next((value for value in found if isinstance(value, str) and value), None)
 
 
 def texts_of(pairs: Pairs, known: Mapping[str, Shape]) -> dict[str, Any]:
