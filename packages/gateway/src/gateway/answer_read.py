@@ -7,7 +7,7 @@ else:    aims.aimed | member | key | cache | upstream.exchange | answer
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 from cachetools import LRUCache
 from starlette.types import Scope
@@ -15,6 +15,7 @@ from starlette.types import Scope
 from common.cache import Answer, Cache
 from common.core.errors import UpstreamUnavailable
 from gateway.aim_read import Aimed, Aims, Ask, Place, member_key, member_of
+from gateway.core.catalogue import Collection
 from gateway.core.client_address import FORWARDED_FOR, TrustedProxies
 from gateway.core.headers import bearer_token
 from gateway.core.kept_answer import (
@@ -69,6 +70,12 @@ class Heads:
     if_none_match: bytes | None = None
 
 
+class KnownCollections(Protocol):
+    def found(self, spelling: str) -> Collection | None:
+        """Without asking PocketBase."""
+        ...
+
+
 class Reads:
     def __init__(
         self,
@@ -78,6 +85,7 @@ class Reads:
         callers: Callers,
         limits: Limits,
         *,
+        catalogue: KnownCollections,
         rolled: Rolled,
         proxies: TrustedProxies,
         terms: Terms,
@@ -87,6 +95,7 @@ class Reads:
         self._loading = loading
         self._callers = callers
         self._limits = limits
+        self._catalogue = catalogue
         self._rolled = rolled
         self._proxies = proxies
         self._rolls_every_seconds = terms.rolls_every_seconds
@@ -119,8 +128,7 @@ class Reads:
 
     def canonical(self, spelling: str | None) -> str:
         """The name of a collection; all that are not known count under no name."""
-        plans = self._aims.plans
-        found = plans.schema.find(spelling) if plans and spelling else None
+        found = self._catalogue.found(spelling) if spelling else None
         return found.name if found else ""
 
     async def answer(self, ask: Ask, reply: Reply, otherwise: Otherwise, incoming: Incoming) -> None:

@@ -219,6 +219,7 @@ def build_reads(
         sessions.callers,
         ground.limits,
         catalogue=collections,
+        catalogue=collections,
         rolled=sign_ins.rolled,
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         terms=terms_of(settings),

@@ -58,6 +58,7 @@ class RecordWatch:
         self._listing = listing
         self._enriched = frozenset(enriched)
         self._reader = FeedReader()
+        self._learned: Plans | None = None  # not in force until the feed says that these are the rules
         self._known = ""
         self._is_wanted = asyncio.Event()
         self._is_wanted.set()
@@ -110,9 +111,11 @@ class RecordWatch:
         match said:
             case Changed(event):
                 self._cache.changed(event.collection_id, record_tag(event.collection_id, event.id))
-            case Alive(run, schema) if self.plans is not None and schema == self._known:
+            case Alive(run, schema) if self._learned is not None and schema == self._known:
+                self.plans = self._learned
                 self._cache.heard(SOURCE, run)
             case Alive():
+                self._learned = None
                 self._doubt_rules()
 
     def _lose(self) -> None:
@@ -123,14 +126,14 @@ class RecordWatch:
         if self.plans is not None:
             self.plans = None
             self._cache.changed(EVERYTHING)
-        self._is_wanted.set()
+        if self._learned is None:
+            self._is_wanted.set()
 
     def _know(self, rows: Sequence[Mapping[str, Any]]) -> None:
         schema = self.schema = Schema(rows)
         enriched = (schema.find(name) for name in self._enriched)
         self._known = fingerprint(rows)
-        self._cache.changed(EVERYTHING)
-        self.plans = Plans(schema, frozenset(collection.id for collection in enriched if collection))
+        self._learned = Plans(schema, frozenset(collection.id for collection in enriched if collection))
 
 
 class Rechecks:
