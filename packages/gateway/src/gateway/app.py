@@ -219,7 +219,6 @@ def build_reads(
         sessions.callers,
         ground.limits,
         catalogue=collections,
-        catalogue=collections,
         rolled=sign_ins.rolled,
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         terms=terms_of(settings),

@@ -44,10 +44,6 @@ class PocketBaseCollections:
         """Without asking: None may be a collection that was made a moment ago."""
         return self._catalogue.find(spelling)
 
-    def found(self, spelling: str) -> Collection | None:
-        """Without asking: None may be a collection that was made a moment ago."""
-        return self._catalogue.find(spelling)
-
     async def listed(self) -> list[Record]:
         """Every collection as it is now, which counts for `admitted` as well. Raises UpstreamUnavailable."""
         async with asked():
