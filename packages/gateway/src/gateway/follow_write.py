@@ -17,7 +17,6 @@ from gateway.core.catalogue import Collection
 from gateway.core.exchange import Upstream, UpstreamAnswer, UpstreamRequest
 from gateway.core.principal import Principal
 from gateway.core.request import Call
-from gateway.end_sessions import Endings
 
 
 class ChangeSink(Protocol):
@@ -26,11 +25,10 @@ class ChangeSink(Protocol):
         ...
 
 
-class NoChangeSink:
-    """For a gateway that keeps no answers."""
-
-    async def written(self, collection_ids: Sequence[str]) -> None:
-        pass
+class SessionsFollowing(Protocol):
+    async def follow(self, changes: Sequence[Ended | Doubtful], collection: Collection) -> None:
+        """End the sessions that such changes end; never raises."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Effects:
 class Writing:
     """The one way by which anything is changed in PocketBase."""
 
-    def __init__(self, upstream: Upstream, endings: Endings, changes: ChangeSink) -> None:
+    def __init__(self, upstream: Upstream, endings: SessionsFollowing, changes: ChangeSink) -> None:
         self._upstream = upstream
         self._endings = endings
         self._changes = changes

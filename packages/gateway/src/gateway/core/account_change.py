@@ -28,8 +28,7 @@ _CHANGING = frozenset(
 )
 _CONFIRMATIONS = frozenset({("confirm-password-reset",), ("confirm-email-change",)})
 _ALWAYS_ENDS = "password"
-_MAY_END = frozenset({"email", "tokenKey", "@jsonPayload"})
-_MOST_TOKENS = 4
+_MAY_END = frozenset({"email", "tokenKey"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ class Doubtful:
     owner: Owner
 
 
-def account_changes(method: str, route: Route, collection: Collection, fields: Fields | None) -> list[Ended | Doubtful]:
-    """To be asked of a call that PocketBase answered with success; None for `fields` that were not read.
+def account_changes(method: str, route: Route, collection: Collection, fields: Fields) -> list[Ended | Doubtful]:
+    """To be asked of a call that PocketBase answered with success; `fields` are those that it was sent.
 
     A token in a confirmation is believed only so far as to ask PocketBase about the record that it names.
     """
@@ -60,7 +59,7 @@ def account_changes(method: str, route: Route, collection: Collection, fields: F
         case ("records", record_id) if method == "PATCH":
             return of_update(Owner(collection.id, record_id), fields)
         case after if after in _CONFIRMATIONS:
-            return of_confirmation(collection.id, fields or {})
+            return of_confirmation(collection.id, fields)
         case _:
             return []
 
@@ -70,9 +69,7 @@ def changes_record(route: Route) -> bool:
     return bool(route.after) and route.after[0] in _CHANGING
 
 
-def of_update(owner: Owner, fields: Fields | None) -> list[Ended | Doubtful]:
-    if fields is None:
-        return [Doubtful(owner)]
+def of_update(owner: Owner, fields: Fields) -> list[Ended | Doubtful]:
     names = {plain_name(name) for name in fields}
     if _ALWAYS_ENDS in names:
         return [Ended(owner, "credentials changed")]
@@ -80,10 +77,9 @@ def of_update(owner: Owner, fields: Fields | None) -> list[Ended | Doubtful]:
 
 
 def of_confirmation(collection_id: str, fields: Fields) -> list[Ended | Doubtful]:
-    """Names count in any case here, as they do for PocketBase's own forms."""
-    tokens = [value for name, value in fields.items() if name.casefold() == "token" and isinstance(value, str)]
-    owners = {owner for token in tokens[:_MOST_TOKENS] if (owner := named_by(token, collection_id))}
-    return [Doubtful(owner) for owner in sorted(owners, key=lambda owner: owner.record_id)]
+    token = fields.get("token")
+    owner = named_by(token, collection_id) if isinstance(token, str) else None
+    return [Doubtful(owner)] if owner else []
 
 
 def named_by(token: str, collection_id: str) -> Owner | None:
