@@ -8,6 +8,7 @@ sign-in: take_in | struct_fields | upstream.exchange | read_pocketbase_token | r
 ending:  end_sessions | sessions.end | revocations of every process | identify forgets
 """
 
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ from common.adapters.connections import open_valkey, valkey_answers
 from common.adapters.pocketbase import PocketBase, open_pocketbase
 from common.core.tokens import SigningKey, TrustedIssuer
 from common.serving.background import Loop, running
-from common.serving.health import Probe, operations_app
+from common.serving.health import Probe, operations_app, own_metrics
 from common.serving.server import operations
 from common.serving.settings import key_bytes
 from common.serving.tracing import tracing
+from common.serving.worker_metrics import metrics_of_all
+from common.serving.workers import Place
 from gateway.adapters.bus_revocations import BusRevocations
 from gateway.adapters.health_parts import part_probes
 from gateway.adapters.http_classifier import open_http_classifier
@@ -96,7 +99,7 @@ class SessionParts:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
+async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncGenerator[State]:
     password = settings.pocketbase_password.get_secret_value()
     async with (
         tracing("gateway", settings.otlp_endpoint),
@@ -121,12 +124,12 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
         aims = Aims(ground.watch, judge.rules, ground.limits)
         loading = Loading(ground.cache, upstream, PocketBaseRecords(control), terms_of(settings))
         proxies = TrustedProxies.parse(settings.trusted_proxies)
-        operator = operations_app(own)
+        operator = operations_app(own, partial(metrics_of_all, place.directory) if place else own_metrics)
         operator.include_router(operator_router(settings, collections, sessions))
         operator.include_router(explain_router(settings, ground, aims, loading))
         install_refusals(operator)
         loops = (*sessions.loops, *rule_loops, *ground_loops(ground, sessions, collections))
-        async with operations(operator, settings.operations_port), running(*loops):
+        async with operations_of(settings, operator, place), running(*loops):
             yield State(
                 reads=build_reads(
                     settings, ground, sessions, sign_ins=sign_ins, collections=collections, aims=aims, loading=loading
@@ -314,10 +317,22 @@ async def open_judge(settings: Settings, control: PocketBase) -> AsyncGenerator[
             yield Judge(rules, runner, PocketBaseRecords(control), Moderator(classifier, terms, journal)), loops
 
 
-def create_app(settings: Settings) -> Admission:
+@asynccontextmanager
+async def operations_of(settings: Settings, operator: FastAPI, place: Place | None) -> AsyncGenerator[None]:
+    """One of several processes shares the port with the others, and has a socket of its own for their questions."""
+    if place is None:
+        async with operations(operator, settings.operations_port):
+            yield
+        return
+    shared = socket.socket(fileno=place.operations) if place.operations >= 0 else 0
+    async with operations(operations_app({}), place.own_socket), operations(operator, shared):
+        yield
+
+
+def create_app(settings: Settings, place: Place | None = None) -> Admission:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[State]:
-        async with open_gateway(settings) as state:
+        async with open_gateway(settings, place) as state:
             yield state
 
     app = FastAPI(

@@ -234,7 +234,8 @@ class Settings(TelemetrySettings):
     """Every how many reads that succeeded one is logged, 0 for none. Errors, refusals and writes always are."""
 
     workers: PositiveInt = 1
-    """Processes that share the public port."""
+    """Processes that share the public port and that of operations, where whichever is asked tells the metrics of all,
+    each under the label `worker`. One that dies is started again."""
 
     upstream_connections: PositiveInt = 256
     """Connections to PocketBase for ordinary requests."""
