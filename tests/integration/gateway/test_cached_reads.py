@@ -295,3 +295,20 @@ async def test_the_operator_is_told_why_a_read_is_kept_or_not(site: Site, scene:
         assert random["class"] == "Never"
     async with httpx.AsyncClient() as nobody:
         assert (await nobody.get(url, params=asked)).status_code in (401, 403)
+
+
+async def test_who_was_changed_or_deleted_directly_is_out_in_both_processes(scene: Scene, ann: User, bob: User) -> None:
+    everybody = "@request.auth.id != ''"
+    posts = await scene.collection(viewRule=everybody)
+    id = await scene.record(posts, title="for members")
+    for client in (scene.here, scene.there):
+        await kept(client, path_of(posts, id), ann)
+        await kept(client, path_of(posts, id), bob)
+    changed = {"password": "another password", "passwordConfirm": "another password"}
+    await scene.changed("users", ann.id, **changed)
+    await scene.direct.delete(path_of("users", bob.id))
+    for client in (scene.here, scene.there):
+        await soon(client, path_of(posts, id), 404, user=ann)
+        await soon(client, path_of(posts, id), 404, user=bob)
+    carl = await signed_up(scene.here, name="carl")
+    assert (await read(scene.there, path_of(posts, id), carl)).status_code == 200

@@ -14,8 +14,8 @@ from gateway.aim_read import Ask
 from gateway.answer_read import Hit, Reads
 from gateway.core.cross_origin import preflight
 from gateway.core.headers import check_host, has_body
-from gateway.core.pocketbase_route import Route, find
 from gateway.core.limits import action_of
+from gateway.core.pocketbase_route import Route, find
 from gateway.core.principal import Principal
 from gateway.forward import Forwarding, Request
 from gateway.limit import Limits, TooMany
