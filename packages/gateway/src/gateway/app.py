@@ -31,52 +31,35 @@ from common.serving.worker_metrics import metrics_of_all
 from common.serving.workers import Place
 from gateway.adapters.bus_revocations import BusRevocations
 from gateway.adapters.health_parts import part_probes
-from gateway.adapters.http_classifier import open_http_classifier
 from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords, superuser_answers
 from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_http
-from gateway.adapters.rule_folder import RuleFolder
-from gateway.adapters.upload_spool import UploadSpool
 from gateway.adapters.valkey_revocations import ValkeyRevocations
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.admit import Admission
 from gateway.aim_read import Aims
 from gateway.answer_read import Reads
 from gateway.cache_routes import operator_cache
-from gateway.carry_batch import Batches
-from gateway.carry_read import RecordReads
-from gateway.carry_sign_in import SignInCalls
-from gateway.carry_write import RecordWrites, WriteParts
-from gateway.core.body_pace import Pace
 from gateway.core.client_address import TrustedProxies
-from gateway.core.moderation import guards_of
-from gateway.core.rule_journal import Journal
-from gateway.core.rule_set import RuleSet
 from gateway.core.sealed_session import SessionSeal
 from gateway.core.session_token import OWN_AUDIENCE, Terms
 from gateway.end_sessions import Endings, Nobody
 from gateway.explain_read import Explaining
-from gateway.follow_write import Writing
 from gateway.forward import Forwarding
 from gateway.hear_revocations import Obedience
 from gateway.identify import Callers, TokenCheck
-from gateway.isolate.lanes import open_lanes
-from gateway.judge import FixedRules, Judge
 from gateway.limit import Limits
 from gateway.load_read import Loading
-from gateway.moderate import Moderator
 from gateway.note_use import Uses
 from gateway.observe import Sampling
+from gateway.open_forwarding import build_forwarding, open_judge
 from gateway.open_reads import ReadGround, open_read_ground, terms_of
 from gateway.operator_routes import OperatorGate, operator_sessions
-from gateway.pass_on import Passing
 from gateway.report_health import HealthReport
 from gateway.routes import Gateway, install_refusals, router
-from gateway.run_rule import Runner
 from gateway.session_routes import Sessions
 from gateway.session_routes import router as session_router
 from gateway.settings import Settings
 from gateway.sign_in import SignIns
-from gateway.take_in import Intake
 from gateway.watch_records import Rechecks
 
 
@@ -138,13 +121,15 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
                 gateway=Gateway(settings.issuer, key.public_jwk, health),
                 forwarding=build_forwarding(
                     settings,
-                    control=control,
+                    upstream,
                     collections=collections,
-                    sessions=sessions,
+                    records=PocketBaseRecords(control),
+                    callers=sessions.callers,
+                    endings=sessions.endings,
                     sign_ins=sign_ins,
-                    upstream=upstream,
                     judge=judge,
-                    ground=ground,
+                    changes=ground.changes,
+                    limits=ground.limits,
                 ),
                 sessions=Sessions(sessions.callers, sessions.store, sessions.endings, proxies),
             )
@@ -240,81 +225,6 @@ def build_sign_ins(settings: Settings, key: SigningKey, control: PocketBase, ses
         default_client_id=settings.default_client_id,
         roll_every_seconds=settings.roll_every_seconds,
     )
-
-
-def build_forwarding(
-    settings: Settings,
-    *,
-    control: PocketBase,
-    collections: PocketBaseCollections,
-    sessions: SessionParts,
-    sign_ins: SignIns,
-    upstream: PocketBaseHttp,
-    judge: Judge,
-    ground: ReadGround,
-) -> Forwarding:
-    records = PocketBaseRecords(control)
-    writing = Writing(upstream, sessions.endings, ground.changes)
-    intake = build_intake(settings)
-    parts = WriteParts(intake, judge, writing, collections, sign_ins, settings.max_image_pixels)
-    return Forwarding(
-        collections,
-        sessions.callers,
-        reads=RecordReads(upstream, judge, collections, sign_ins),
-        writes=RecordWrites(parts),
-        batches=Batches(
-            parts,
-            collections,
-            records,
-            ground.limits,
-            max_items=settings.max_batch_requests,
-            max_bytes=settings.max_batch_bytes,
-        ),
-        sign_ins=SignInCalls(
-            writing,
-            intake=intake,
-            judge=judge,
-            sign_ins=sign_ins,
-            endings=sessions.endings,
-            attempts=ground.limits,
-            collections=collections,
-        ),
-        passing=Passing(upstream, writing, intake, ground.limits),
-        proxies=TrustedProxies.parse(settings.trusted_proxies),
-        max_body_bytes=settings.max_body_bytes,
-    )
-
-
-def build_intake(settings: Settings) -> Intake:
-    spool = UploadSpool(
-        settings.spool_directory, max_bytes=settings.max_spool_bytes, max_files=settings.max_spool_files
-    )
-    return Intake(
-        spool,
-        pace=Pace(settings.body_grace_seconds, settings.min_body_bytes_per_second),
-        max_field_bytes=settings.max_fields_bytes,
-        max_memory_bytes=settings.max_memory_bytes,
-    )
-
-
-@asynccontextmanager
-async def open_judge(settings: Settings, control: PocketBase) -> AsyncGenerator[tuple[Judge, tuple[Loop, ...]]]:
-    """The rules engine, and the loops that must run beside it."""
-    terms, journal, moderated = settings.moderation, Journal(), guards_of(settings.moderated_fields)
-    with open_lanes() as lanes:
-        async with open_http_classifier(terms) as classifier:
-            runner = Runner(
-                lanes,
-                journal,
-                deadline_seconds=settings.rule_deadline_seconds,
-                tells_messages=settings.rule_error_messages,
-            )
-            rules, loops = FixedRules(RuleSet(moderated=moderated)), ()
-            if settings.rules_folder:
-                rules = RuleFolder(settings.rules_folder, lanes, extra=moderated)
-                await rules.load()
-                loops = (rules.watch,) if settings.watch_rules else ()
-            yield Judge(rules, runner, PocketBaseRecords(control), Moderator(classifier, terms, journal)), loops
 
 
 @asynccontextmanager
