@@ -14,6 +14,7 @@ from tests.eventually import eventually
 from tests.servers.gateway import GatewayServer, User, gateway_server, signed_up
 from tests.servers.pocketbase import PocketBaseServer
 from tests.servers.provider import oauth2_provider
+from tests.session_client import OPERATOR_KEY
 
 POSTS = "/api/collections/posts/records"
 USERS = "/api/collections/users"
@@ -79,7 +80,11 @@ def ruled(guarded: PocketBaseServer, superuser_token: str, valkey_url: str, rule
     collection = {"name": "posts", "type": "base", "fields": fields, **everybody}
     with httpx.Client(base_url=guarded.url, headers={"Authorization": superuser_token}, timeout=30) as control:
         control.post("/api/collections", json=collection).raise_for_status()
-        told = {"GATEWAY_RULES_FOLDER": str(rules), "GATEWAY_WATCH_RULES": "true"}
+        told = {
+            "GATEWAY_RULES_FOLDER": str(rules),
+            "GATEWAY_WATCH_RULES": "true",
+            "GATEWAY_OPERATOR_KEY": OPERATOR_KEY,
+        }
         with gateway_server(guarded, valkey_url, told) as running:
             yield running
         control.delete("/api/collections/posts").raise_for_status()
@@ -239,6 +244,24 @@ async def test_a_sign_up_by_way_of_a_provider_is_a_create(
     assert fine.status_code == 200
     stored = (await superuser.get(f"{USERS}/records/{fine.json()['record']['id']}")).json()
     assert stored["name"] == "fine"
+
+
+async def test_the_operator_is_told_which_rules_there_are_and_what_went_wrong(
+    through: httpx.AsyncClient, ruled: GatewayServer, rules: Path
+) -> None:
+    assert (await through.post(POSTS, json={"title": "broken"})).status_code == 500
+    url = f"{ruled.operations_url}/operator/rules"
+    assert (await through.get(url)).status_code == 401
+    told = (await through.get(url, headers={"Authorization": f"Bearer {OPERATOR_KEY}"})).json()
+    assert (told["enforcing"], told["faults"], told["unknown_collections"]) == (True, [], [])
+    [file] = told["files"]
+    assert file["file"] == str(rules / "posts.py")
+    assert [rule["name"] for rule in file["rules"]] == ["checked", "kept", "signed_in", "redacted", "nameless", "plain"]
+    [failure] = told["failures"]
+    line = next(
+        number for number, text in enumerate((rules / "posts.py").read_text().splitlines(), 1) if "hunter2" in text
+    )
+    assert (failure["rule"], failure["line"], failure["kind"]) == ("checked", line, "RuntimeError")
 
 
 async def test_a_file_that_does_not_load_closes_everything_that_rules_may_guard(

@@ -51,9 +51,9 @@ from gateway.limit import Limits
 from gateway.load_read import Loading
 from gateway.note_use import Uses
 from gateway.observe import Sampling
-from gateway.open_forwarding import build_forwarding, open_judge
+from gateway.open_forwarding import RuleParts, build_forwarding, open_rules
 from gateway.open_reads import ReadGround, open_read_ground, terms_of
-from gateway.operator_routes import OperatorGate, operator_sessions
+from gateway.operator_routes import OperatorGate, operator_rules, operator_sessions
 from gateway.report_health import HealthReport
 from gateway.routes import Gateway, install_refusals, router
 from gateway.session_routes import Sessions
@@ -94,7 +94,7 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
             realtime_connections=settings.realtime_connections,
         ) as upstream,
         httpx.AsyncClient(timeout=2, trust_env=False) as parts,
-        open_judge(settings, control) as (judge, rule_loops),
+        open_rules(settings, control) as ruled,
         AsyncExitStack() as opened,
     ):
         own = own_probes(control, valkey)
@@ -104,14 +104,15 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
         ground = await opened.enter_async_context(open_read_ground(settings, valkey, collections))
         sessions = build_sessions(settings, key, valkey, upstream, ground)
         sign_ins = build_sign_ins(settings, key, control, sessions)
-        aims = Aims(ground.watch, judge.rules, ground.limits)
+        aims = Aims(ground.watch, ruled.judge.rules, ground.limits)
         loading = Loading(ground.cache, upstream, PocketBaseRecords(control), terms_of(settings))
         proxies = TrustedProxies.parse(settings.trusted_proxies)
         operator = operations_app(own, partial(metrics_of_all, place.directory) if place else own_metrics)
         operator.include_router(operator_router(settings, collections, sessions))
+        operator.include_router(rules_router(settings, ruled, collections))
         operator.include_router(explain_router(settings, ground, aims, loading))
         install_refusals(operator)
-        loops = (*sessions.loops, *rule_loops, *ground_loops(ground, sessions, collections))
+        loops = (*sessions.loops, *ruled.loops, *ground_loops(ground, sessions, collections))
         async with operations_of(settings, operator, place), running(*loops):
             yield State(
                 reads=build_reads(
@@ -127,7 +128,7 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
                     callers=sessions.callers,
                     endings=sessions.endings,
                     sign_ins=sign_ins,
-                    judge=judge,
+                    judge=ruled.judge,
                     changes=ground.changes,
                     limits=ground.limits,
                 ),
@@ -138,6 +139,11 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
 def operator_router(settings: Settings, collections: PocketBaseCollections, sessions: SessionParts) -> APIRouter:
     key = settings.operator_key.get_secret_value() if settings.operator_key else None
     return operator_sessions(OperatorGate(key), collections, sessions.store, sessions.endings)
+
+
+def rules_router(settings: Settings, ruled: RuleParts, collections: PocketBaseCollections) -> APIRouter:
+    key = settings.operator_key.get_secret_value() if settings.operator_key else None
+    return operator_rules(OperatorGate(key), ruled.judge.rules, ruled.journal, collections)
 
 
 def explain_router(settings: Settings, ground: ReadGround, aims: Aims, loading: Loading) -> APIRouter:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from common.adapters.pocketbase import PocketBase
 from common.serving.background import Loop
@@ -32,6 +33,15 @@ from gateway.run_rule import Runner
 from gateway.settings import Settings
 from gateway.sign_in import SignIns
 from gateway.take_in import Intake
+
+
+@dataclass(frozen=True, slots=True)
+class RuleParts:
+    """The rules engine, what went wrong in it lately, and the loops that must run beside it."""
+
+    judge: Judge
+    journal: Journal
+    loops: tuple[Loop, ...]
 
 
 def build_forwarding(
@@ -84,8 +94,7 @@ def build_intake(settings: Settings) -> Intake:
 
 
 @asynccontextmanager
-async def open_judge(settings: Settings, control: PocketBase) -> AsyncGenerator[tuple[Judge, tuple[Loop, ...]]]:
-    """The rules engine, and the loops that must run beside it."""
+async def open_rules(settings: Settings, control: PocketBase) -> AsyncGenerator[RuleParts]:
     terms, journal, moderated = settings.moderation, Journal(), guards_of(settings.moderated_fields)
     with open_lanes() as lanes:
         async with open_http_classifier(terms) as classifier:
@@ -100,4 +109,5 @@ async def open_judge(settings: Settings, control: PocketBase) -> AsyncGenerator[
                 rules = RuleFolder(settings.rules_folder, lanes, extra=moderated)
                 await rules.load()
                 loops = (rules.watch,) if settings.watch_rules else ()
-            yield Judge(rules, runner, PocketBaseRecords(control), Moderator(classifier, terms, journal)), loops
+            judge = Judge(rules, runner, PocketBaseRecords(control), Moderator(classifier, terms, journal))
+            yield RuleParts(judge, journal, loops)

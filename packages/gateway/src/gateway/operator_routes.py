@@ -9,12 +9,25 @@ from gateway.core.catalogue import Collection
 from gateway.core.headers import bearer_token
 from gateway.core.operator_key import check_operator_key
 from gateway.core.pocketbase_route import NOT_FOUND
+from gateway.core.rule_journal import Journal
+from gateway.core.rule_report import report
+from gateway.core.rule_set import RuleSet
 from gateway.core.session import Owner, SessionList, shown
 from gateway.end_sessions import Endings
 
 
 class AdmittedCollections(Protocol):
     async def admitted(self, spelling: str) -> Collection: ...
+
+
+class KnownCollections(Protocol):
+    @property
+    def known(self) -> tuple[Collection, ...]: ...
+
+
+class Rules(Protocol):
+    @property
+    def current(self) -> RuleSet: ...
 
 
 class OperatorGate:
@@ -28,6 +41,18 @@ class OperatorGate:
 
     async def __call__(self, request: Request) -> None:
         check_operator_key(self._key, bearer_token(request.scope["headers"]))
+
+
+def operator_rules(gate: OperatorGate, rules: Rules, journal: Journal, collections: KnownCollections) -> APIRouter:
+    """The rules in force, what does not load of them, and what went wrong lately; as `rule_report.report` shapes it."""
+    router = APIRouter(prefix="/operator", dependencies=[Depends(gate)])
+
+    @router.get("/rules")
+    async def told() -> dict[str, Any]:
+        names = [collection.name for collection in collections.known]
+        return report(rules.current, journal.failures, names or None)
+
+    return router
 
 
 def operator_sessions(
