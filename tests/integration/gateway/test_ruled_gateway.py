@@ -1,9 +1,11 @@
 """Rules in the gateway itself: they are asked first and have a last look, whatever way a write or a read comes."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -30,6 +32,14 @@ RULES = """
         if any(upload.filename == "forbidden.txt" for uploads in ctx.files.values() for upload in uploads):
             refuse("No such files.")
         ctx.record["by"] = ctx.principal.username or "guest"
+
+    @before("posts", "update")
+    async def waited(ctx):
+        import asyncio, pathlib
+        if place := ctx.metadata.headers.get("x-wait"):
+            pathlib.Path(place, "begun").touch()
+            while not pathlib.Path(place, "go").exists():
+                await asyncio.sleep(0.01)
 
     @before("posts", "delete")
     async def kept(ctx):
@@ -83,6 +93,7 @@ def ruled(guarded: PocketBaseServer, superuser_token: str, valkey_url: str, rule
         told = {
             "GATEWAY_RULES_FOLDER": str(rules),
             "GATEWAY_WATCH_RULES": "true",
+            "GATEWAY_RULE_DEADLINE_SECONDS": "10",
             "GATEWAY_OPERATOR_KEY": OPERATOR_KEY,
         }
         with gateway_server(guarded, valkey_url, told) as running:
@@ -192,6 +203,29 @@ async def test_updates_and_deletes_are_seen_as_well(through: httpx.AsyncClient, 
     assert ((await through.delete(f"{POSTS}/{other}")).status_code) == 204
 
 
+async def test_a_client_who_leaves_without_waiting_has_written_what_he_sent(
+    ruled: GatewayServer, superuser: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    made = (await superuser.post(POSTS, json={"title": "a"})).json()["id"]
+    address, body = urlsplit(ruled.url), json.dumps({"title": "b"})
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(
+        f"PATCH {POSTS}/{made} HTTP/1.1\r\nHost: localhost\r\nX-Wait: {tmp_path}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+
+    async def begun() -> bool:
+        return (tmp_path / "begun").exists()
+
+    async def title() -> str:
+        return (await superuser.get(f"{POSTS}/{made}")).json()["title"]
+
+    await eventually(begun)
+    writer.transport.abort()
+    (tmp_path / "go").touch()
+    await eventually(title, lambda title: title == "b", seconds=5)
+
+
 async def test_a_file_is_seen_before_it_is_passed_on(through: httpx.AsyncClient) -> None:
     form = multipart(file("f", b"1", "forbidden.txt"))
     refused = await through.post(POSTS, content=form, headers={"Content-Type": MULTIPART})
@@ -256,7 +290,15 @@ async def test_the_operator_is_told_which_rules_there_are_and_what_went_wrong(
     assert (told["enforcing"], told["faults"], told["unknown_collections"]) == (True, [], [])
     [file] = told["files"]
     assert file["file"] == str(rules / "posts.py")
-    assert [rule["name"] for rule in file["rules"]] == ["checked", "kept", "signed_in", "redacted", "nameless", "plain"]
+    assert [rule["name"] for rule in file["rules"]] == [
+        "checked",
+        "waited",
+        "kept",
+        "signed_in",
+        "redacted",
+        "nameless",
+        "plain",
+    ]
     [failure] = told["failures"]
     line = next(
         number for number, text in enumerate((rules / "posts.py").read_text().splitlines(), 1) if "hunter2" in text

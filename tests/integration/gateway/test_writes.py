@@ -1,10 +1,8 @@
 """Writes through the gateway: what a batch does, what follows from a write, and what is refused of one unsent."""
 
-import asyncio
 import json
 import secrets
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -100,30 +98,6 @@ async def test_a_form_that_changes_a_password_ends_sessions(pair: Pair, user: Us
     headers = {**user.headers, "Content-Type": MULTIPART}
     assert (await pair.here.patch(f"{RECORDS}/{user.id}", content=form, headers=headers)).status_code == 200
     await is_out_within_a_second(pair.there, other, user)
-
-
-async def test_a_client_who_leaves_without_waiting_has_changed_what_he_asked_for(pair: Pair, user: User) -> None:
-    other = await sign_in(pair.there, user)
-    assert await counts_as(pair.there, other, user) == "owner"
-    address = urlsplit(pair.servers[0].url)
-    body = json.dumps(new_password(user))
-    _, writer = await asyncio.open_connection(address.hostname, address.port)
-    writer.write(
-        f"PATCH {RECORDS}/{user.id} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {user.token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-    )
-    await writer.drain()
-    writer.close()
-
-    async def standing() -> str:
-        return await counts_as(pair.there, other, user)
-
-    await eventually(standing, lambda standing: standing != "owner", seconds=5)
-
-    async def open_sessions() -> int:
-        return (await pair.there.get("/sessions", headers={"Authorization": other})).status_code
-
-    await eventually(open_sessions, lambda status: status == 401, seconds=2)
 
 
 async def test_what_is_in_a_batch_counts_as_if_it_came_alone(

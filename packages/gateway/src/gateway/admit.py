@@ -149,15 +149,15 @@ class Admission:
     async def _forwarded(self, visit: Visit, route: Route) -> None:
         forwarding = forwarding_of(visit.scope)
         query: bytes = visit.scope["query_string"]
-        request = Request(visit.method, route, query, visit.peer, visit.headers)
         incoming = Incoming(
             visit.receive, self._closing, has_body=has_body(visit.headers), max_bytes=forwarding.max_body_bytes
         )
         address = forwarding.client_address(visit.peer, visit.headers)
+        request = Request(visit.method, route, query, address, visit.headers)
         principal = await self._limited(visit, route, address)
 
         async def otherwise() -> None:
-            await forwarding.forward(request, incoming, visit.reply)
+            await forwarding.forward(request, principal, incoming, visit.reply)
 
         if route.kind not in ("records", "file") or visit.method != "GET" or has_body(visit.headers):
             await self._counted(visit, route, otherwise)

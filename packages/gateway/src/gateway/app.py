@@ -125,7 +125,6 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
                     upstream,
                     collections=collections,
                     records=PocketBaseRecords(control),
-                    callers=sessions.callers,
                     endings=sessions.endings,
                     sign_ins=sign_ins,
                     judge=ruled.judge,

@@ -112,7 +112,7 @@ class Batches:
         operation = batch_operation(item, collection, collection.file_fields)
         operation = operation.settled(exists=await self._exists(operation, before))
         method = METHODS[meant(operation).action]
-        await self._counting.require(method, item.route, collection.name, call.principal, call.address)
+        await self._counting.require(method, item.route, collection.name, call.principal, call.request.address)
         return operation
 
     async def _checked_item(self, operation: BatchOperation, hearing: Hearing) -> Checked:

@@ -77,7 +77,7 @@ class SignInCalls:
     async def carry(self, call: Call, collection: Collection, incoming: Incoming, reply: Reply) -> None:
         """Answers, or raises a ServiceError."""
         check_size(call, incoming, PLAIN_BODY_BYTES)
-        origin = self._sign_ins.origin(call.request.headers, call.address, call.request.route.after[-1])
+        origin = self._sign_ins.origin(call.request.headers, call.request.address, call.request.route.after[-1])
         entry = Entry(call, collection, origin, hearing_of(self._judge, call))
         entry.hearing.rules.check_loaded()
         async with taken_in(self._intake, call, incoming) as received:

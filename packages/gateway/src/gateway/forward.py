@@ -12,10 +12,10 @@ from gateway.core.catalogue import Collection
 from gateway.core.client_address import TrustedProxies
 from gateway.core.headers import declared_length
 from gateway.core.media_type import of_request
+from gateway.core.principal import Principal
 from gateway.core.query import MAX_QUERY_BYTES, parse
 from gateway.core.refusals import TooLarge
 from gateway.core.request import Call, Request
-from gateway.identify import Callers
 from gateway.pass_on import Passing
 from gateway.receive import TOO_LARGE, Incoming
 from gateway.reply import Reply
@@ -31,7 +31,6 @@ class Forwarding:
     def __init__(
         self,
         collections: Collections,
-        callers: Callers,
         *,
         reads: RecordReads,
         writes: RecordWrites,
@@ -42,7 +41,6 @@ class Forwarding:
         max_body_bytes: int,
     ) -> None:
         self._collections = collections
-        self._callers = callers
         self._reads = reads
         self._writes = writes
         self._batches = batches
@@ -51,12 +49,12 @@ class Forwarding:
         self.client_address = proxies.client_address
         self.max_body_bytes = max_body_bytes
 
-    async def forward(self, request: Request, incoming: Incoming, reply: Reply) -> None:
+    async def forward(self, request: Request, principal: Principal | None, incoming: Incoming, reply: Reply) -> None:
         """Answers, or raises a ServiceError. Raises ClientGone once nobody waits for an answer, Closing when an endless
         one was cut short.
         """
         try:
-            await self._carried(await self._resolved(request), incoming, reply)
+            await self._carried(await self._resolved(request, principal), incoming, reply)
         except ServiceError as error:
             is_worth_waiting = not incoming.is_whole and not isinstance(error, TooSlow)
             reply.unread = incoming if is_worth_waiting else None
@@ -75,16 +73,13 @@ class Forwarding:
             case _:
                 await self._passing.pass_on(call, incoming, reply)
 
-    async def _resolved(self, request: Request) -> Call:
+    async def _resolved(self, request: Request, principal: Principal | None) -> Call:
         """What can be refused unread is refused here."""
         self._check_size(request)
         media, query = of_request(request.method, request.headers), parse(request.query)
-        route, headers = request.route, request.headers
-        collection = await self._collections.admitted(route.collection) if route.collection is not None else None
-        address = self.client_address(request.peer, headers)
-        may_be_stale = route.kind in ("sign-in", "auth", "health")
-        principal = await self._callers.identify(headers, address=address, may_be_stale=may_be_stale)
-        return canonical_query(Call(request, media, query, address, collection, principal))
+        spelling = request.route.collection
+        collection = await self._collections.admitted(spelling) if spelling is not None else None
+        return canonical_query(Call(request, media, query, collection, principal))
 
     def _check_size(self, request: Request) -> None:
         if (declared_length(request.headers) or 0) > self.max_body_bytes:

@@ -23,7 +23,6 @@ from gateway.core.rule_set import RuleSet
 from gateway.end_sessions import Endings
 from gateway.follow_write import ChangeSink, Writing
 from gateway.forward import Forwarding
-from gateway.identify import Callers
 from gateway.isolate.lanes import open_lanes
 from gateway.judge import FixedRules, Judge
 from gateway.limit import Limits
@@ -50,7 +49,6 @@ def build_forwarding(
     *,
     collections: PocketBaseCollections,
     records: PocketBaseRecords,
-    callers: Callers,
     endings: Endings,
     sign_ins: SignIns,
     judge: Judge,
@@ -62,7 +60,6 @@ def build_forwarding(
     sizes = {"max_items": settings.max_batch_requests, "max_bytes": settings.max_batch_bytes}
     return Forwarding(
         collections,
-        callers,
         reads=RecordReads(upstream, judge, collections, sign_ins),
         writes=RecordWrites(parts),
         batches=Batches(parts, collections, records, limits, **sizes),

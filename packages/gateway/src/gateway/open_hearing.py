@@ -14,7 +14,7 @@ def hearing_of(judge: Judge, call: Call) -> Hearing:
     metadata = Metadata(
         request_id=outgoing().get(REQUEST_ID_HEADER, ""),
         timestamp=datetime.now(UTC),
-        client_address=call.address,
+        client_address=call.request.address,
         headers=readable_headers(call.request.headers),
     )
     return judge.hearing(asker_of(call.principal), metadata)

@@ -12,12 +12,12 @@ from gateway.core.query import Query
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request once its path is parsed."""
+    """A request once its path is parsed; `address` is the client's."""
 
     method: str
     route: Route
     query: bytes
-    peer: str
+    address: str
     headers: list[tuple[bytes, bytes]]
 
     @property
@@ -31,12 +31,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request whose collection and caller are known; `address` is the client's. No principal is a guest."""
+    """A request whose collection and caller are known. No principal is a guest."""
 
     request: Request
     media: MediaType
     query: Query
-    address: str
     collection: Collection | None
     principal: Principal | None
 
@@ -48,4 +47,4 @@ class Call:
     def outbound(self) -> list[tuple[str, str]]:
         """The headers that PocketBase gets, without those that describe a body."""
         token = self.principal.pocketbase_token if self.principal else None
-        return outbound(without_body(self.request.headers), client_address=self.address, token=token)
+        return outbound(without_body(self.request.headers), client_address=self.request.address, token=token)
