@@ -1,6 +1,7 @@
 """Runs one service: its public application, and beside it a loopback listener for operators."""
 
 import faulthandler
+import gc
 import signal
 import socket
 import sys
@@ -104,6 +105,12 @@ class PublicServer(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """What is there by now stays: the collector need not look through it again and again."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # A blocked loop, a lifespan that does not end, a thread that is waited for: none may keep the process.
