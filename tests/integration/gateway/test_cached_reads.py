@@ -1,6 +1,6 @@
 """Two gateway processes that keep answers, and PocketBase changed past them, with every server real."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from tests.servers.natsync import Stack, running_stack
 from tests.session_client import OPERATOR_KEY, two_gateways
 
 SOON_SECONDS = 1.0
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,10 @@ async def scene(site: Site) -> AsyncGenerator[Scene]:
         yield Scene(here, there, direct)
 
 
-async def read(client: httpx.AsyncClient, path: str, user: User | None = None, **headers: str) -> httpx.Response:
-    return await client.get(path, headers={**(user.headers if user else {}), **headers})
+async def read(
+    client: httpx.AsyncClient, path: str, user: User | None = None, *, sent: Mapping[str, str] = NOTHING
+) -> httpx.Response:
+    return await client.get(path, headers={**(user.headers if user else {}), **sent})
 
 
 async def kept(client: httpx.AsyncClient, path: str, user: User | None = None) -> httpx.Response:
@@ -227,13 +230,13 @@ async def test_who_has_the_answer_already_is_told_so_without_a_body(scene: Scene
     tag = answer.headers["etag"]
     assert answer.headers["cache-control"] == "private, no-cache"
     assert "Authorization" in answer.headers["vary"]
-    again = await read(scene.here, path_of(posts, id), ann, **{"If-None-Match": f'"other", W/{tag}'})
+    again = await read(scene.here, path_of(posts, id), ann, sent={"If-None-Match": f'"other", W/{tag}'})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
-    stranger = await read(scene.here, path_of(posts, id), **{"If-None-Match": tag})
+    stranger = await read(scene.here, path_of(posts, id), sent={"If-None-Match": tag})
     assert stranger.status_code == 404
     await scene.changed(posts, id, title="second")
     await soon(scene.here, path_of(posts, id), 200, '"second"', user=ann)
-    assert (await read(scene.here, path_of(posts, id), ann, **{"If-None-Match": tag})).status_code == 200
+    assert (await read(scene.here, path_of(posts, id), ann, sent={"If-None-Match": tag})).status_code == 200
 
 
 async def test_a_refusal_is_never_kept(scene: Scene) -> None:
@@ -258,7 +261,7 @@ async def test_a_file_is_kept_whole_and_parts_of_it_are_asked_of_pocketbase(scen
     other = await read(scene.here, path)
     assert other.headers["x-cache"] == "BYPASS"  # one protected field is enough
     assert other.content == direct.content == b"0123456789"
-    part = await read(scene.here, path, Range="bytes=2-4")
+    part = await read(scene.here, path, sent={"Range": "bytes=2-4"})
     assert (part.status_code, part.content) == (206, b"234")
 
 
@@ -270,9 +273,9 @@ async def test_a_file_that_anybody_may_have_is_kept(scene: Scene) -> None:
     for name in ("content-type", "last-modified", "cache-control", "content-security-policy", "content-disposition"):
         assert own.headers.get(name) == direct.headers.get(name)
     assert own.content == b"0123456789"
-    part = await read(scene.here, path, Range="bytes=2-4")
+    part = await read(scene.here, path, sent={"Range": "bytes=2-4"})
     assert (part.status_code, part.content, part.headers["x-cache"]) == (206, b"234", "BYPASS")
-    since = await read(scene.here, path, **{"If-Modified-Since": direct.headers["last-modified"]})
+    since = await read(scene.here, path, sent={"If-Modified-Since": direct.headers["last-modified"]})
     assert since.status_code == 304
     await scene.direct.delete(path_of(posts, record["id"]))
     await soon(scene.here, path, 404)
