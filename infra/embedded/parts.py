@@ -190,6 +190,8 @@ class Builder:
             **self.prefixed("GATEWAY_"),
             "POCKETBASE_URL": self.where.pocketbase,
             "VALKEY_URL": self.where.valkey,
+            "NATS_URL": self.where.nats,
+            "GATEWAY_NATS_CREDS": str(self.trust_directory() / "creds" / "gateway.creds"),
             "GATEWAY_PORT": str(settings.gateway_port),
             "GATEWAY_OPERATIONS_PORT": str(settings.gateway_operations_port),
             "GATEWAY_ISSUER": settings.public_url,

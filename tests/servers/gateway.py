@@ -1,6 +1,7 @@
 """A gateway of its own process, on free ports, in front of servers that are given."""
 
 import base64
+import json
 import secrets
 import sys
 from collections.abc import Generator, Mapping
@@ -11,11 +12,13 @@ from typing import Any
 
 import httpx
 
+from gateway.core.limits import DEFAULTS
 from tests.servers.pocketbase import PocketBaseServer
 from tests.servers.process import directory, free_port, server
 
 ISSUER = "http://localhost:8080"
 PASSWORD = "correct-horse"
+UNLIMITED = json.dumps({name: {"limit": 0} for name in DEFAULTS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class GatewayServer:
     session_key: bytes
     log: Path
     process_id: int
+    spool: Path
 
 
 def base64url(data: bytes) -> str:
@@ -48,11 +52,14 @@ def gateway_server(
         "GATEWAY_SESSION_KEY": base64url(session_key),
         "GATEWAY_POCKETBASE_EMAIL": pocketbase.email,
         "GATEWAY_POCKETBASE_PASSWORD": pocketbase.password,
+        "GATEWAY_RATE_LIMITS": UNLIMITED,
         **(changed or {}),
     }
     with directory() as home:
-        log = home / "gateway.log"
+        log, spool = home / "gateway.log", home / "spool"
+        spool.mkdir()
         command = [sys.executable, "-m", "gateway", "serve"]
+        environment = {"GATEWAY_SPOOL_DIRECTORY": str(spool), **environment}
         with server(command, port=port, log=log, environment=environment) as process:
             yield GatewayServer(
                 url=f"http://127.0.0.1:{port}",
@@ -61,6 +68,7 @@ def gateway_server(
                 session_key=session_key,
                 log=log,
                 process_id=process.pid,
+                spool=spool,
             )
 
 
@@ -78,7 +86,8 @@ def configured(control: httpx.Client, pocketbase: PocketBaseServer) -> str:
         control.request(method, path, json=body).raise_for_status()
     users = control.get("/api/collections/users").json()
     roles = {"name": "roles", "type": "json", "hidden": True}
-    control.patch("/api/collections/users", json={"fields": [*users["fields"], roles]}).raise_for_status()
+    others = [field for field in users["fields"] if field["name"] != "roles"]  # natsync may have made it already
+    control.patch("/api/collections/users", json={"fields": [*others, roles]}).raise_for_status()
     return token
 
 

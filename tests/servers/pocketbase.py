@@ -17,6 +17,7 @@ SUPERUSER_PASSWORD = "correct-horse-battery"
 class PocketBaseServer:
     url: str
     data: Path
+    process_id: int
     email: str = SUPERUSER_EMAIL
     password: str = SUPERUSER_PASSWORD
 
@@ -35,5 +36,5 @@ def serving(home: Path, port: int) -> Generator[PocketBaseServer]:
     if not data.exists():
         upsert = [*common, "superuser", "upsert", SUPERUSER_EMAIL, SUPERUSER_PASSWORD]
         subprocess.run(upsert, check=True, capture_output=True)
-    with server([*common, "serve", f"--http=127.0.0.1:{port}"], port=port, log=home / "pocketbase.log"):
-        yield PocketBaseServer(f"http://127.0.0.1:{port}", data)
+    with server([*common, "serve", f"--http=127.0.0.1:{port}"], port=port, log=home / "pocketbase.log") as process:
+        yield PocketBaseServer(f"http://127.0.0.1:{port}", data, process.pid)

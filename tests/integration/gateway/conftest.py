@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.gateway import GatewayServer, User, gateway_server, prepare, signed_up
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
+from tests.session_client import Pair, clients_of, two_gateways
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +66,23 @@ def member(gateway: GatewayServer) -> User:
             return await signed_up(client)
 
     return asyncio.run(sign_up())
+
+
+@pytest.fixture(scope="session")
+def workers(
+    guarded: PocketBaseServer, superuser_token: str, valkey_url: str
+) -> Generator[tuple[GatewayServer, GatewayServer]]:
+    """Two processes of one gateway, with a grace of a second."""
+    with two_gateways(guarded, valkey_url) as running:
+        yield running
+
+
+@pytest.fixture
+async def pair(workers: tuple[GatewayServer, GatewayServer]) -> AsyncGenerator[Pair]:
+    async with clients_of(workers) as clients:
+        yield clients
+
+
+@pytest.fixture
+async def user(pair: Pair) -> User:
+    return await signed_up(pair.here)

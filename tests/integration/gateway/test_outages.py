@@ -61,7 +61,7 @@ async def is_waiting(client: httpx.AsyncClient, part: str) -> bool:
 
 
 async def test_without_pocketbase_everything_is_503_and_the_gateway_says_so(valkey_url: str) -> None:
-    nobody = PocketBaseServer(f"http://127.0.0.1:{free_port()}", Path())
+    nobody = PocketBaseServer(f"http://127.0.0.1:{free_port()}", Path(), process_id=0)
     parts = {"GATEWAY_HEALTH_PARTS": f'{{"chathub": "http://127.0.0.1:{free_port()}/readyz"}}'}
     with gateway_server(nobody, valkey_url, parts) as gateway:
         async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:

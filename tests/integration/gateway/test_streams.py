@@ -189,9 +189,3 @@ async def test_headers_meant_for_one_hop_or_for_the_gateway_stay_here(
     ]
     async with mirror(superuser, rule) as path:
         assert await listed(client, path, headers) == 1
-
-
-async def test_a_batch_is_refused_as_by_a_pocketbase_that_allows_none(client: httpx.AsyncClient, ann: User) -> None:
-    inner = {"method": "POST", "url": "/api/collections/notes/records", "body": {"title": "x", "owner": ann.id}}
-    answer = await client.post("/api/batch", json={"requests": [inner]}, headers=ann.headers)
-    assert (answer.status_code, answer.json()["message"]) == (403, "Batch requests are not allowed.")

@@ -141,6 +141,38 @@ async def test_a_bump_of_any_of_its_tags_kills_an_answer() -> None:
 
 
 @in_virtual_time
+async def test_a_change_that_everybody_hears_of_kills_here_and_in_the_shared_tier_and_tells_nobody() -> None:
+    async with site() as there:
+        origin = Origin()
+        await read(there.one, origin)
+        await asyncio.sleep(0.1)
+        assert (await read(there.two, origin)).tier == "shared"
+        there.one.changed("posts")
+        assert there.one.peek("k") is None
+        await asyncio.sleep(0.1)
+        assert await read(there.one, origin) == Answer(b"2", "miss", "origin", 0.0)
+        assert (known := there.two.peek("k"))
+        assert known.value == b"1"
+        there.two.changed("posts")
+        assert await read(there.two, origin) == Answer(b"3", "miss", "origin", 0.0)
+
+
+@in_virtual_time
+async def test_a_change_that_the_shared_tier_was_not_told_of_is_not_read_past() -> None:
+    async with site() as there:
+        origin = Origin()
+        await read(there.one, origin)
+        await asyncio.sleep(0.1)
+        there.wires[0].is_cut = True
+        there.one.changed("posts")
+        await asyncio.sleep(1)
+        assert await read(there.one, origin) == Answer(b"2", "miss", "origin", 0.0)
+        there.wires[0].is_cut = False
+        await asyncio.sleep(1)
+        assert await read(there.two, origin) == Answer(b"3", "miss", "origin", 0.0)
+
+
+@in_virtual_time
 async def test_an_answer_is_not_given_to_one_who_names_other_tags() -> None:
     async with alone() as cache:
         origin = Origin()

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from common.core.errors import Forbidden, NotFound, RateLimited, ServiceError, UpstreamUnavailable
+from gateway.core.body_refusals import InvalidFields, TooSlow
 from gateway.core.catalogue import Catalogue, Collection, admitted, parse
 from gateway.core.cross_origin import DEFAULT_HEADERS, preflight
 from gateway.core.health_report import as_text, is_healthy, public
@@ -50,6 +51,7 @@ def test_a_row_that_does_not_say_counts_as_pocketbase_s_own() -> None:
     [
         (MalformedPath(""), 400),
         (TooLarge(""), 413),
+        (TooSlow(""), 408),
         (UpstreamUnavailable(""), 503),
         (RateLimited("", retry_seconds=3), 429),
         (ServiceError(""), 500),
@@ -57,13 +59,23 @@ def test_a_row_that_does_not_say_counts_as_pocketbase_s_own() -> None:
 )
 def test_refusals_bear_the_status_of_their_kind(error: ServiceError, status: int) -> None:
     assert status_of(error) == status
-    assert json.loads(body_of(status, "why")) == {"data": {}, "message": "why", "status": status}
+    assert json.loads(body_of(error)) == {"data": {}, "message": str(error), "status": status}
+
+
+def test_a_refusal_names_the_fields_that_were_wrong() -> None:
+    error = InvalidFields("Failed to create record.", {"title": {"code": "c", "message": "m"}})
+    assert json.loads(body_of(error)) == {
+        "data": {"title": {"code": "c", "message": "m"}},
+        "message": "Failed to create record.",
+        "status": 400,
+    }
 
 
 def test_refusals_say_when_to_come_back() -> None:
     assert (b"retry-after", b"3") in headers_of(RateLimited("", retry_seconds=3), b"")
     assert (b"retry-after", b"1") in headers_of(UpstreamUnavailable(""), b"")
     assert (b"connection", b"close") in headers_of(TooLarge(""), b"")
+    assert (b"connection", b"close") in headers_of(TooSlow(""), b"")
 
 
 @pytest.mark.parametrize("asked", [b"authorization, x-tenant", b"x-a"])

@@ -46,6 +46,10 @@ def test_lists_are_separated_by_commas_and_parts_are_json(monkeypatch: pytest.Mo
         ("GATEWAY_MAX_BODY_BYTES", "0"),
         ("GATEWAY_HEALTH_PARTS", '{"a": "nowhere"}'),
         ("GATEWAY_MAX_BODY_BYTE", "1"),
+        ("GATEWAY_OPERATOR_KEY", "short"),
+        ("HAPTA_ADMIN_KEY", "short"),
+        ("GATEWAY_SESSION_GRACE_SECONDS", "301"),
+        ("GATEWAY_MAX_SESSIONS", "0"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -53,3 +57,11 @@ def test_what_cannot_work_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, na
         loaded(monkeypatch, **{name: value})
     if "KEY" in name:
         assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_OPERATOR_KEY", "HAPTA_ADMIN_KEY"])
+def test_an_empty_operator_key_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert loaded(monkeypatch, **{name: ""}).operator_key is None
+    key = loaded(monkeypatch, **{name: "a key of some length"}).operator_key
+    assert key
+    assert key.get_secret_value() == "a key of some length"

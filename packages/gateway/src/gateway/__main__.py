@@ -1,12 +1,15 @@
 """`python -m gateway serve | settings`."""
 
+import socket
 import sys
+from pathlib import Path
 
 import typer
 
 from common.serving import logs
 from common.serving.server import serve as run_server
 from common.serving.settings import SettingsError, load, reference
+from common.serving.workers import Place, end_with, supervise
 from gateway.app import create_app
 from gateway.settings import Settings
 
@@ -22,8 +25,29 @@ def serve() -> None:
         typer.echo(f"gateway: {error}", err=True)
         sys.exit(2)
     logs.configure("gateway", level=settings.log_level, console=settings.log_format == "console")
+    if settings.workers > 1:
+        supervise(
+            [sys.executable, "-m", "gateway", "work"],
+            workers=settings.workers,
+            host=settings.host,
+            port=settings.port,
+            operations_port=settings.operations_port,
+        )
+        return
     app = create_app(settings)
     run_server(app, host=settings.host, port=settings.port, before_drain=app.close)
+
+
+@command.command(hidden=True)
+def work(index: int, public: int, operations: int, lifeline: int, directory: Path) -> None:
+    """Be one of several processes that `serve` has started; its arguments are what they inherit."""
+    settings = load(Settings)
+    logs.configure("gateway", level=settings.log_level, console=settings.log_format == "console")
+    end_with(lifeline)
+    place = Place(index, public, operations, lifeline, directory)
+    app = create_app(settings, place)
+    listener = socket.socket(fileno=public)
+    run_server(app, host=settings.host, port=settings.port, listener=listener, before_drain=app.close)
 
 
 @command.command()

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,11 +10,16 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.core.errors import ServiceError, UpstreamUnavailable
+from gateway.aim_read import Ask
+from gateway.answer_read import Hit, Reads
 from gateway.core.cross_origin import preflight
 from gateway.core.headers import check_host, has_body
+from gateway.core.limits import action_of
 from gateway.core.pocketbase_route import Route, find
+from gateway.core.principal import Principal
 from gateway.forward import Forwarding, Request
-from gateway.observe import tell
+from gateway.limit import Limits, TooMany
+from gateway.observe import Sampling, operations, tell
 from gateway.receive import ClientGone, Closing, Incoming
 from gateway.reply import Reply
 
@@ -58,8 +64,9 @@ class Visit:
 class Admission:
     """Takes a Forwarding from `scope["state"]["forwarding"]`, where the lifespan has put it."""
 
-    def __init__(self, routed: ASGIApp) -> None:
+    def __init__(self, routed: ASGIApp, sampling: Sampling) -> None:
         self._routed = routed
+        self._sampling = sampling
         self._closing = asyncio.Event()
 
     def close(self) -> None:
@@ -69,11 +76,28 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
+                if scope["method"] == "GET" and await self._at_once(scope, send):
+                    return
                 await self._visited(Visit(scope, receive, Reply(send)))
             case "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             case _:
                 await self._routed(scope, receive, send)
+
+    async def _at_once(self, scope: Scope, send: Send) -> bool:
+        """Whether the request was a read whose answer was at hand."""
+        try:
+            hit = reads_of(scope).hit(scope)
+        except TooMany:  # to be told on the long way
+            return False
+        if hit is None:
+            return False
+        hit.aimed.count("HIT")
+        if self._sampling.is_due():
+            hit_told(hit)
+        await send({"type": "http.response.start", "status": hit.status, "headers": hit.headers})
+        await send({"type": "http.response.body", "body": hit.body})
+        return True
 
     async def _visited(self, visit: Visit) -> None:
         begun = time.perf_counter()
@@ -89,6 +113,7 @@ class Admission:
                 reason=visit.reply.reason,
                 seconds=time.perf_counter() - begun,
                 client=forwarding.client_address(visit.peer, visit.headers),
+                is_sampled=visit.method == "GET" and self._sampling.is_due(),
             )
 
     async def _answered(self, visit: Visit) -> None:
@@ -123,12 +148,53 @@ class Admission:
 
     async def _forwarded(self, visit: Visit, route: Route) -> None:
         forwarding = forwarding_of(visit.scope)
-        request = Request(visit.method, route, visit.scope["query_string"], visit.peer, visit.headers)
+        query: bytes = visit.scope["query_string"]
         incoming = Incoming(
             visit.receive, self._closing, has_body=has_body(visit.headers), max_bytes=forwarding.max_body_bytes
         )
-        await forwarding.forward(request, incoming, visit.reply)
+        address = forwarding.client_address(visit.peer, visit.headers)
+        request = Request(visit.method, route, query, address, visit.headers)
+        principal = await self._limited(visit, route, address)
+
+        async def otherwise() -> None:
+            await forwarding.forward(request, principal, incoming, visit.reply)
+
+        if route.kind not in ("records", "file") or visit.method != "GET" or has_body(visit.headers):
+            await self._counted(visit, route, otherwise)
+            return
+        ask = Ask(route, visit.raw_path, query, visit.headers, address, principal)
+        await reads_of(visit.scope).answer(ask, visit.reply, otherwise, incoming)
+
+    async def _counted(self, visit: Visit, route: Route, otherwise: Callable[[], Awaitable[None]]) -> None:
+        """Refusals that come as errors are in the counts by status already."""
+        await otherwise()
+        if route.collection is not None:
+            collection = reads_of(visit.scope).canonical(route.collection)
+            action = action_of(visit.method, route)
+            operations(collection, action, "nobody", f"{visit.reply.status // 100}xx").inc()
+
+    async def _limited(self, visit: Visit, route: Route, address: str) -> Principal | None:
+        """The caller, once he was counted. Raises TooMany."""
+        reads = reads_of(visit.scope)
+        may_be_stale = route.kind in ("sign-in", "auth", "health")
+        principal = await reads.identify(visit.headers, address, may_be_stale=may_be_stale)
+        collection = reads.canonical(route.collection)
+        await limits_of(visit.scope).require(visit.method, route, collection, principal, address)
+        return principal
 
 
 def forwarding_of(scope: Scope) -> Forwarding:
     return scope["state"]["forwarding"]
+
+
+def reads_of(scope: Scope) -> Reads:
+    return scope["state"]["reads"]
+
+
+def limits_of(scope: Scope) -> Limits:
+    return scope["state"]["limits"]
+
+
+def hit_told(hit: Hit) -> None:
+    place = hit.aimed.place
+    logger.info("answered from memory", collection=place.collection.name, action=place.kind, status=hit.status)

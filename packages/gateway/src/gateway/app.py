@@ -1,48 +1,88 @@
 """Where the gateway is put together; nothing else names a concrete adapter.
 
-request: admit | pocketbase_route.find | collections.admitted | identify | headers.outbound | upstream.exchange
-         | headers.inbound | reply
-sign-in: ... | upstream.exchange | read_pocketbase_token | records.signed_in | sessions.keep | claims_of | reply
+request: admit | pocketbase_route.find | media_type | collections.admitted | query | identify | pass_on or a write
+write:   take_in | record_body | settled_body | inspect | rules before | upstream_body | upstream.exchange
+         | account_changes | change sink | rules after | reply
+sign-in: take_in | struct_fields | upstream.exchange | read_pocketbase_token | records.signed_in
+         | sessions.begin or succeed | claims_of | reply
+ending:  end_sessions | sessions.end | revocations of every process | identify forgets
 """
 
+import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict
 
 import httpx
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from redis.asyncio import Redis
 
 from common.adapters.connections import open_valkey, valkey_answers
 from common.adapters.pocketbase import PocketBase, open_pocketbase
 from common.core.tokens import SigningKey, TrustedIssuer
-from common.serving.health import Probe, operations_app
+from common.serving.background import Loop, running
+from common.serving.health import Probe, operations_app, own_metrics
 from common.serving.server import operations
 from common.serving.settings import key_bytes
 from common.serving.tracing import tracing
+from common.serving.worker_metrics import metrics_of_all
+from common.serving.workers import Place
+from gateway.adapters.bus_revocations import BusRevocations
 from gateway.adapters.health_parts import part_probes
 from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords, superuser_answers
 from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_http
+from gateway.adapters.valkey_revocations import ValkeyRevocations
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.admit import Admission
+from gateway.aim_read import Aims
+from gateway.answer_read import Reads
+from gateway.cache_routes import operator_cache
 from gateway.core.client_address import TrustedProxies
 from gateway.core.sealed_session import SessionSeal
 from gateway.core.session_token import OWN_AUDIENCE, Terms
+from gateway.end_sessions import Endings, Nobody
+from gateway.explain_read import Explaining
 from gateway.forward import Forwarding
-from gateway.identify import Callers
+from gateway.hear_revocations import Obedience
+from gateway.identify import Callers, TokenCheck
+from gateway.limit import Limits
+from gateway.load_read import Loading
+from gateway.note_use import Uses
+from gateway.observe import Sampling
+from gateway.open_forwarding import RuleParts, build_forwarding, open_rules
+from gateway.open_reads import ReadGround, open_read_ground, terms_of
+from gateway.operator_routes import OperatorGate, operator_rules, operator_sessions
 from gateway.report_health import HealthReport
 from gateway.routes import Gateway, install_refusals, router
+from gateway.session_routes import Sessions
+from gateway.session_routes import router as session_router
 from gateway.settings import Settings
 from gateway.sign_in import SignIns
+from gateway.watch_records import Rechecks
 
 
 class State(TypedDict):
     gateway: Gateway
     forwarding: Forwarding
+    sessions: Sessions
+    reads: Reads
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """What keeps, ends and recognises sessions, and the loops that must run beside it."""
+
+    store: ValkeySessions
+    endings: Endings
+    callers: Callers
+    loops: tuple[Loop, ...]
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
+async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncGenerator[State]:
     password = settings.pocketbase_password.get_secret_value()
     async with (
         tracing("gateway", settings.otlp_endpoint),
@@ -54,15 +94,60 @@ async def open_gateway(settings: Settings) -> AsyncGenerator[State]:
             realtime_connections=settings.realtime_connections,
         ) as upstream,
         httpx.AsyncClient(timeout=2, trust_env=False) as parts,
+        open_rules(settings, control) as ruled,
+        AsyncExitStack() as opened,
     ):
         own = own_probes(control, valkey)
         health = HealthReport(own | part_probes(parts, settings.health_parts))
         key = SigningKey(key_bytes(settings.signing_key))
-        async with operations(operations_app(own), settings.operations_port):
+        collections = PocketBaseCollections(control)
+        ground = await opened.enter_async_context(open_read_ground(settings, valkey, collections))
+        sessions = build_sessions(settings, key, valkey, upstream, ground)
+        sign_ins = build_sign_ins(settings, key, control, sessions)
+        aims = Aims(ground.watch, ruled.judge.rules, ground.limits)
+        loading = Loading(ground.cache, upstream, PocketBaseRecords(control), terms_of(settings))
+        proxies = TrustedProxies.parse(settings.trusted_proxies)
+        operator = operations_app(own, partial(metrics_of_all, place.directory) if place else own_metrics)
+        operator.include_router(operator_router(settings, collections, sessions))
+        operator.include_router(rules_router(settings, ruled, collections))
+        operator.include_router(explain_router(settings, ground, aims, loading))
+        install_refusals(operator)
+        loops = (*sessions.loops, *ruled.loops, *ground_loops(ground, sessions, collections))
+        async with operations_of(settings, operator, place), running(*loops):
             yield State(
+                reads=build_reads(
+                    settings, ground, sessions, sign_ins=sign_ins, collections=collections, aims=aims, loading=loading
+                ),
+                limits=ground.limits,
                 gateway=Gateway(settings.issuer, key.public_jwk, health),
-                forwarding=build_forwarding(settings, key, control, valkey, upstream),
+                forwarding=build_forwarding(
+                    settings,
+                    upstream,
+                    collections=collections,
+                    records=PocketBaseRecords(control),
+                    endings=sessions.endings,
+                    sign_ins=sign_ins,
+                    judge=ruled.judge,
+                    changes=ground.changes,
+                    limits=ground.limits,
+                ),
+                sessions=Sessions(sessions.callers, sessions.store, sessions.endings, proxies),
             )
+
+
+def operator_router(settings: Settings, collections: PocketBaseCollections, sessions: SessionParts) -> APIRouter:
+    key = settings.operator_key.get_secret_value() if settings.operator_key else None
+    return operator_sessions(OperatorGate(key), collections, sessions.store, sessions.endings)
+
+
+def rules_router(settings: Settings, ruled: RuleParts, collections: PocketBaseCollections) -> APIRouter:
+    key = settings.operator_key.get_secret_value() if settings.operator_key else None
+    return operator_rules(OperatorGate(key), ruled.judge.rules, ruled.journal, collections)
+
+
+def explain_router(settings: Settings, ground: ReadGround, aims: Aims, loading: Loading) -> APIRouter:
+    key = settings.operator_key.get_secret_value() if settings.operator_key else None
+    return operator_cache(OperatorGate(key), Explaining(ground.cache, aims, loading))
 
 
 def own_probes(control: PocketBase, valkey: Redis) -> dict[str, Probe]:
@@ -75,39 +160,100 @@ def own_probes(control: PocketBase, valkey: Redis) -> dict[str, Probe]:
     return {"pocketbase": pocketbase, "valkey": sessions}
 
 
-def build_forwarding(
-    settings: Settings, key: SigningKey, control: PocketBase, valkey: Redis, upstream: PocketBaseHttp
-) -> Forwarding:
-    sessions = ValkeySessions(valkey, SessionSeal(key_bytes(settings.session_key)))
+def build_sessions(
+    settings: Settings, key: SigningKey, valkey: Redis, upstream: PocketBaseHttp, ground: ReadGround
+) -> SessionParts:
+    grace_seconds = settings.session_grace_seconds
+    seal = SessionSeal(key_bytes(settings.session_key))
+    store = ValkeySessions(valkey, seal, grace_seconds=grace_seconds, max_sessions=settings.max_sessions)
+    revocations, uses = ValkeyRevocations(valkey), Uses(store)
+    outward = BusRevocations(ground.bus) if ground.bus else None
+    endings = Endings(store, upstream, outward or Nobody())
+    trusted = TrustedIssuer(settings.issuer, OWN_AUDIENCE, ("ES256",), leeway_seconds=0)
+    callers = Callers(
+        TokenCheck(key.verification_key, trusted),
+        store,
+        endings,
+        revocations,
+        uses,
+        max_known=settings.known_sessions,
+        grace_seconds=grace_seconds,
+        is_strict=settings.strict_tokens,
+    )
+    endings.also_tell(callers)
+    endings.also_tell(ground.watch)
+    obedience = Obedience(endings)
+    listen = partial(revocations.listen, callers, obedience, ground.watch)
+    loops = (listen, obedience.run, endings.run, uses.run)
+    others = (partial(outward.listen, callers, obedience),) if outward else ()
+    return SessionParts(store, endings, callers, (*loops, *others))
+
+
+def ground_loops(ground: ReadGround, sessions: SessionParts, collections: PocketBaseCollections) -> tuple[Loop, ...]:
+    if ground.bus is None:
+        return (collections.keep_current,)
+    return (ground.watch.listen, ground.watch.learn, Rechecks(ground.bus, sessions.endings, ground.watch).run)
+
+
+def build_reads(
+    settings: Settings,
+    ground: ReadGround,
+    sessions: SessionParts,
+    *,
+    sign_ins: SignIns,
+    collections: PocketBaseCollections,
+    aims: Aims,
+    loading: Loading,
+) -> Reads:
+    return Reads(
+        ground.cache,
+        aims,
+        loading,
+        sessions.callers,
+        ground.limits,
+        catalogue=collections,
+        rolled=sign_ins.rolled,
+        proxies=TrustedProxies.parse(settings.trusted_proxies),
+        terms=terms_of(settings),
+    )
+
+
+def build_sign_ins(settings: Settings, key: SigningKey, control: PocketBase, sessions: SessionParts) -> SignIns:
     terms = Terms(settings.issuer, settings.audiences, settings.roles_field, frozenset(settings.roles_collections))
-    sign_ins = SignIns(
+    return SignIns(
         PocketBaseRecords(control),
-        sessions,
+        sessions.store,
+        sessions.endings,
         key=key,
         terms=terms,
         client_ids=settings.client_ids,
         default_client_id=settings.default_client_id,
-    )
-    trusted = TrustedIssuer(settings.issuer, OWN_AUDIENCE, ("ES256",), leeway_seconds=0)
-    return Forwarding(
-        upstream,
-        PocketBaseCollections(control),
-        Callers(key.verification_key, trusted, sessions),
-        sign_ins,
-        proxies=TrustedProxies.parse(settings.trusted_proxies),
-        max_body_bytes=settings.max_body_bytes,
+        roll_every_seconds=settings.roll_every_seconds,
     )
 
 
-def create_app(settings: Settings) -> Admission:
+@asynccontextmanager
+async def operations_of(settings: Settings, operator: FastAPI, place: Place | None) -> AsyncGenerator[None]:
+    """One of several processes shares the port with the others, and has a socket of its own for their questions."""
+    if place is None:
+        async with operations(operator, settings.operations_port):
+            yield
+        return
+    shared = socket.socket(fileno=place.operations) if place.operations >= 0 else 0
+    async with operations(operations_app({}), place.own_socket), operations(operator, shared):
+        yield
+
+
+def create_app(settings: Settings, place: Place | None = None) -> Admission:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[State]:
-        async with open_gateway(settings) as state:
+        async with open_gateway(settings, place) as state:
             yield state
 
     app = FastAPI(
         title="gateway", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None, openapi_url=None
     )
     app.include_router(router)
+    app.include_router(session_router)
     install_refusals(app)
-    return Admission(app)
+    return Admission(app, Sampling(settings.log_every_read))

@@ -1,13 +1,16 @@
 """One request as it comes in: its body as a bounded stream, and the news that the client has left."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import NoReturn
 
 from starlette.types import Receive
 
 from gateway.core.refusals import TooLarge
 
 TOO_LARGE = "Request entity too large."
+LINGER_SECONDS = 2.0
 
 
 class ClientGone(Exception):
@@ -30,6 +33,15 @@ class Incoming:
         if not has_body:
             self._is_read.set()
 
+    @property
+    def is_whole(self) -> bool:
+        """Is nothing of the request still to come?"""
+        return self._is_read.is_set() and self._fault is None
+
+    def bound(self, max_bytes: int) -> None:
+        """To be called before anything is read, once it is known what the body is for."""
+        self._max_bytes = min(self._max_bytes, max_bytes)
+
     async def chunks(self) -> AsyncIterator[bytes]:
         size, has_more = 0, True
         while has_more:
@@ -40,9 +52,19 @@ class Incoming:
             size += len(chunk)
             if size > self._max_bytes:
                 raise self._failed(TooLarge(TOO_LARGE))
+            if not has_more:
+                self._is_read.set()
             if chunk:
                 yield chunk
-        self._is_read.set()
+
+    async def pass_over(self) -> None:
+        """Read on for a while and keep nothing, so that a client who is still sending gets to hear a refusal; if the
+        connection were closed at once, he might not.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (await self._receive()).get("more_body", False):
+                    pass
 
     async def watch(self) -> None:
         """Ends only by an error: ClientGone, or what was wrong with the body."""
@@ -62,3 +84,23 @@ class Incoming:
         self._fault = fault
         self._is_read.set()
         return fault
+
+
+@asynccontextmanager
+async def watched(incoming: Incoming, *, is_endless: bool = False) -> AsyncGenerator[None]:
+    """Cuts the work in it short by ClientGone once nobody waits for it, by Closing where it has no end of its own."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            watching = [tasks.create_task(incoming.watch())]
+            if is_endless:
+                watching.append(tasks.create_task(incoming.watch_closing()))
+            yield
+            for task in watching:
+                task.cancel()
+    except BaseExceptionGroup as faults:
+        raise_cause(faults)
+
+
+def raise_cause(faults: BaseExceptionGroup[BaseException]) -> NoReturn:
+    """What the client did comes before what PocketBase made of it."""
+    raise min(faults.exceptions, key=lambda fault: not isinstance(fault, ClientGone | TooLarge))

@@ -1,21 +1,37 @@
 """One answer as it goes out; remembers what was said for the log, and admits every origin."""
 
 from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
 
 from starlette.types import Message, Send
 
 from common.core.errors import ServiceError
+from common.core.rate_limit_decision import Decision, LimitReached
+from common.serving.rate_limit_headers import rate_limit_headers
 from gateway.core.cross_origin import ALLOW_ORIGIN
 from gateway.core.refusal_answer import body_of, headers_of, status_of
+
+CLOSE = (b"connection", b"close")
+RETRY_AFTER = "Retry-After"  # said of every refusal that has one already
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
+class Unread(Protocol):
+    async def pass_over(self) -> None: ...
+
+
 class Reply:
+    """`also` are headers that any answer gets. `unread` is what is still to come of the request, while it is unread: a
+    refusal then ends the connection.
+    """
+
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status = 0
         self.reason = ""
+        self.unread: Unread | None = None
+        self.also: Headers = ()
 
     @property
     def has_begun(self) -> bool:
@@ -30,7 +46,7 @@ class Reply:
 
     async def begin(self, status: int, headers: Headers) -> None:
         self.status = status
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.start", "status": status, "headers": [*headers, *self.also]})
 
     async def whole(self, status: int, headers: Headers, body: bytes = b"") -> None:
         await self.begin(status, headers)
@@ -46,7 +62,20 @@ class Reply:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def refuse(self, error: ServiceError) -> None:
-        status = status_of(error)
         self.reason = error.code
-        body = body_of(status, str(error))
-        await self.whole(status, [*headers_of(error, body), ALLOW_ORIGIN], body)
+        body = body_of(error)
+        headers = [*headers_of(error, body), ALLOW_ORIGIN]
+        if isinstance(error, LimitReached):
+            headers += limit_headers(error.decision)
+        if self.unread is None:
+            await self.whole(status_of(error), headers, body)
+            return
+        await self.begin(status_of(error), headers if CLOSE in headers else [*headers, CLOSE])
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        await self.unread.pass_over()
+        await self.end()
+
+
+def limit_headers(decision: Decision) -> list[tuple[bytes, bytes]]:
+    told = rate_limit_headers(decision).items()
+    return [(name.lower().encode(), value.encode()) for name, value in told if name != RETRY_AFTER]

@@ -7,9 +7,10 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
+from common.core.errors import ServiceError
 from gateway.core.health_report import as_text, is_healthy, public
 from gateway.core.pocketbase_route import NOT_FOUND
-from gateway.core.refusal_answer import shape
+from gateway.core.refusal_answer import body_of, headers_of, shape, status_of
 from gateway.report_health import HealthReport
 
 KEYS_MAX_AGE = {"cache-control": "public, max-age=300"}
@@ -49,7 +50,20 @@ def discovery_document(issuer: str) -> dict[str, Any]:
         "subject_types_supported": ["public"],
         "response_types_supported": ["token"],
         "claims_supported": [
-            *("iss", "aud", "exp", "iat", "nbf", "jti", "sub", "sid", "azp", "preferred_username", "realm_access"),
+            *(
+                "iss",
+                "aud",
+                "exp",
+                "iat",
+                "nbf",
+                "jti",
+                "sub",
+                "sid",
+                "gen",
+                "azp",
+                "preferred_username",
+                "realm_access",
+            ),
             *("id", "type", "collectionId", "collectionName", "refreshable"),
         ],
     }
@@ -78,9 +92,18 @@ def health_answer(request: Request, states: dict[str, str], status: int) -> Resp
 
 def install_refusals(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, to_refusal)
+    app.add_exception_handler(ServiceError, to_answer)
 
 
 async def to_refusal(_request: Request, error: Exception) -> JSONResponse:
     """Unknown paths and methods alike are refused as PocketBase refuses them."""
     status = cast(HTTPException, error).status_code
     return JSONResponse(shape(404, NOT_FOUND), 404) if status in (404, 405) else JSONResponse(shape(status, ""), status)
+
+
+async def to_answer(_request: Request, error: Exception) -> Response:
+    failure = cast(ServiceError, error)
+    body = body_of(failure)
+    answer = Response(body, status_of(failure))
+    answer.raw_headers = headers_of(failure, body)
+    return answer

@@ -1,14 +1,34 @@
 """All that the gateway can be told from outside; built once, in __main__."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, PositiveInt, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    DirectoryPath,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import SettingsConfigDict
 
-from common.serving.settings import Key, Names, Port, TelemetrySettings, Url, key_bytes
+from common.core.rate_limit_rule import InvalidRule
+from common.serving.settings import Key, Names, Port, TelemetrySettings, Url, key_bytes, none_for_nothing
 from gateway.core.client_address import TrustedProxies
+from gateway.core.limits import rules_of
+from gateway.core.moderation import ModerationTerms, guards_of
+from gateway.core.operator_key import MIN_KEY_LENGTH
 from gateway.core.session_token import OWN_AUDIENCE
+from gateway.core.upload_checks import DEFAULT_MAX_PIXELS
 
+MEBIBYTE = 1024 * 1024
+GIBIBYTE = 1024 * MEBIBYTE
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -16,6 +36,14 @@ def signing_key(value: SecretStr) -> SecretStr:
     if not 0 < int.from_bytes(key_bytes(value), "big") < P256_ORDER:
         raise ValueError("must be base64url of a P-256 private value")
     return value
+
+
+def checked_operator_key(value: SecretStr | None) -> SecretStr | None:
+    """Empty is as good as absent: no empty key may ever open anything."""
+    key = value.get_secret_value() if value else ""
+    if key and len(key) < MIN_KEY_LENGTH:
+        raise ValueError(f"must have at least {MIN_KEY_LENGTH} characters, as HAPTA_ADMIN_KEY too")
+    return value if key else None
 
 
 class Settings(TelemetrySettings):
@@ -30,13 +58,20 @@ class Settings(TelemetrySettings):
     """Port of the public listener."""
 
     operations_port: Port = 8111
-    """Port of /livez, /readyz and /metrics on loopback; 0 opens none."""
+    """Port of /livez, /readyz, /metrics and /operator on loopback; 0 opens none."""
 
     pocketbase_url: Url = Field("http://127.0.0.1:8090", validation_alias="POCKETBASE_URL")
     """Where PocketBase listens. Its setting trustedProxy must name X-Forwarded-For, rightmost address."""
 
     valkey_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), validation_alias="VALKEY_URL")
     """Where Valkey listens; it holds the sessions."""
+
+    nats_url: str = Field("", validation_alias="NATS_URL")
+    """Where nats-server listens; several addresses are separated by commas. It tells what changed: without it no answer
+    is kept, and every read is asked of PocketBase."""
+
+    nats_creds: Annotated[Path | None, BeforeValidator(none_for_nothing)] = None
+    """The credentials file that natsync wrote for the gateway."""
 
     issuer: Url
     """The public URL; the `iss` of session tokens."""
@@ -46,6 +81,29 @@ class Settings(TelemetrySettings):
 
     session_key: Key
     """Seals PocketBase's tokens in Valkey: base64url of 32 bytes. Another key ends every session."""
+
+    session_grace_seconds: Annotated[int, Field(ge=0, le=300)] = 10
+    """How long a session token still works once its successor was issued, for requests that were under way. Used later,
+    it counts as stolen and ends its session."""
+
+    max_sessions: PositiveInt = 50
+    """Sessions of one user; another sign-in ends the oldest."""
+
+    roll_every_seconds: NonNegativeInt = 0
+    """Ordinary calls answer with a successor in X-Gateway-Token once a token is that old; 0 leaves it to auth-refresh.
+    Only for clients that take it up: the token that they hold dies with the grace."""
+
+    strict_tokens: bool = False
+    """Whether an unknown, expired or ended token is refused with 401. PocketBase, and so the default, sees a guest."""
+
+    known_sessions: PositiveInt = 20_000
+    """Session tokens that one process remembers, so that it need not ask Valkey at each request."""
+
+    operator_key: Annotated[SecretStr | None, AfterValidator(checked_operator_key)] = Field(
+        None, validation_alias=AliasChoices("GATEWAY_OPERATOR_KEY", "HAPTA_ADMIN_KEY")
+    )
+    """Opens /operator on the operations port, as a bearer token of at least 16 characters; without it nobody may. The
+    name HAPTA_ADMIN_KEY is taken too."""
 
     pocketbase_email: str
     """A superuser of PocketBase; reads the collections' names and the records of those who sign in."""
@@ -74,14 +132,144 @@ class Settings(TelemetrySettings):
     health_parts: dict[str, Url] = Field(default={})
     """Other parts of the platform for /readyz: a JSON object of names and the addresses of their /readyz."""
 
-    max_body_bytes: PositiveInt = 64 * 1024 * 1024
-    """The largest request body."""
+    max_body_bytes: PositiveInt = 2 * GIBIBYTE
+    """The largest request body of all. A collection's own limit counts where it is lower: 32 MiB, and what its file
+    fields may hold, as in PocketBase."""
+
+    max_fields_bytes: PositiveInt = 32 * MEBIBYTE
+    """The most that one body may have beside its files; it is held in memory."""
+
+    max_memory_bytes: PositiveInt = 256 * MEBIBYTE
+    """What the bodies of all requests of one process may hold in memory at once; more are refused with 503."""
+
+    max_batch_requests: PositiveInt = 50
+    """Requests in one batch. PocketBase's own setting counts as well."""
+
+    max_batch_bytes: PositiveInt = 128 * MEBIBYTE
+    """The largest batch, files included. PocketBase's own setting counts as well."""
+
+    spool_directory: DirectoryPath = Path("/var/tmp")  # noqa: S108 - the files have no names
+    """Where uploads wait while they are checked, in files without a name. Not in memory: not on a tmpfs."""
+
+    max_spool_bytes: PositiveInt = 4 * GIBIBYTE
+    """What all uploads of one process may take there at once; more are refused with 503."""
+
+    max_spool_files: PositiveInt = 2000
+    """Files that may wait there at once."""
+
+    max_image_pixels: PositiveInt = DEFAULT_MAX_PIXELS
+    """The largest image that is accepted, width times height."""
+
+    body_grace_seconds: PositiveFloat = 10
+    """How long a body may come in as slowly as it likes."""
+
+    min_body_bytes_per_second: PositiveInt = 4096
+    """How fast it must have come in on the whole from then on; a slower one is answered with 408."""
+
+    rules_folder: Path | None = None
+    """The folder of rule files. When one of them does not load, every read and write is refused."""
+
+    watch_rules: bool = False
+    """Whether rule files are read again when they change, for development."""
+
+    rule_error_messages: bool = False
+    """Whether the log tells what a rule's exception says, for development: it may quote a record."""
+
+    rule_deadline_seconds: PositiveFloat = 2
+    """How long one rule may take; the request is then refused with 503."""
+
+    moderated_fields: Names = ()
+    """Fields whose text a classifier is shown, as in `posts.title,comments.*`, beside those that rules name."""
+
+    moderation_url: Url | None = None
+    """The classifier; without it nothing is moderated."""
+
+    moderation_authorization: SecretStr = SecretStr("")
+    """The header Authorization that it is sent."""
+
+    moderation_text_key: str = "text"
+    """The key under which it is sent a text."""
+
+    moderation_score_path: str = "score"
+    """Where its answer has the score: keys and positions with dots between them, `*` for every one."""
+
+    moderation_labels: Names = ()
+    """Labels whose score counts; all, where there are none."""
+
+    moderation_threshold: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """The score at which a text is refused."""
+
+    moderation_deadline_seconds: PositiveFloat = 2
+    """How long the classifier may take for one write."""
+
+    moderation_fails_open: bool = False
+    """Whether texts pass when there is no score; by default they are refused with 503."""
+
+    rate_limits: dict[str, dict[str, Any]] = Field(default={}, json_schema_extra={"default": "`{}`"})
+    """Limits in place of the default ones: a JSON object of `{"name": {"limit": 10, "every": 1000, "maxUses": 50}}`,
+    times in milliseconds; a limit of 0 is none. Names: `default`, `list`, `view`, `create`, `update`, `delete`, `auth`,
+    `files`, `realtime`, `batch`, an endpoint such as `request-otp`, and each of them for one collection: `posts:list`,
+    `users:auth`. Users are counted one by one, guests and all sign-ins by address."""
+
+    cache_memory_bytes: PositiveInt = 64 * MEBIBYTE
+    """What the kept answers of one process may take in memory."""
+
+    cache_answer_bytes: PositiveInt = MEBIBYTE
+    """The largest answer that is kept."""
+
+    cache_seconds: PositiveFloat = 300
+    """How long an answer is kept at most. It ends with the first change to anything that it depends on."""
+
+    cache_stale_seconds: NonNegativeFloat = 3600
+    """How long beyond that an answer that is the same for everybody stands in for a PocketBase that is away; it then
+    bears `X-Cache: STALE`."""
+
+    cache_silence_seconds: Annotated[float, Field(ge=0.6, le=3)] = 1
+    """How long the record feed may be silent before no kept answer is believed. It speaks every half second."""
+
+    enriched_collections: Names = ()
+    """Collections whose records PocketBase's hooks change on their way out; reads of them are never kept."""
+
+    log_every_read: NonNegativeInt = 1000
+    """Every how many reads that succeeded one is logged, 0 for none. Errors, refusals and writes always are."""
+
+    workers: PositiveInt = 1
+    """Processes that share the public port and that of operations, where whichever is asked tells the metrics of all,
+    each under the label `worker`. One that dies is started again."""
 
     upstream_connections: PositiveInt = 256
     """Connections to PocketBase for ordinary requests."""
 
     realtime_connections: PositiveInt = 10_000
     """Realtime streams that may be open at once."""
+
+    @property
+    def moderation(self) -> ModerationTerms:
+        return ModerationTerms(
+            url=self.moderation_url or "",
+            authorization=self.moderation_authorization.get_secret_value(),
+            text_key=self.moderation_text_key,
+            score_path=self.moderation_score_path,
+            labels=frozenset(self.moderation_labels),
+            threshold=self.moderation_threshold,
+            deadline_seconds=self.moderation_deadline_seconds,
+            fails_open=self.moderation_fails_open,
+        )
+
+    @field_validator("moderated_fields")
+    @classmethod
+    def are_fields(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        guards_of(value)
+        return value
+
+    @field_validator("rate_limits")
+    @classmethod
+    def are_rules(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        try:
+            rules_of(value)
+        except InvalidRule as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @field_validator("audiences")
     @classmethod

@@ -7,12 +7,15 @@ pocketbase_rows.read | rows.sift (a bad row is set aside) | desired.of | nats_sy
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TypeAlias
 
 from fastapi import FastAPI
 
 from common.adapters.connections import connected, open_nats
 from common.adapters.issuers import IssuerKeys, open_verifier
+from common.adapters.nats_bus import open_bus
+from common.adapters.nats_leases import Leases
 from common.adapters.pocketbase import open_pocketbase
 from common.core.tokens import TrustedIssuer
 from common.serving.background import running
@@ -27,6 +30,7 @@ from natsync.adapters.pocketbase_rows import FOLLOWED, PocketBaseRows
 from natsync.bootstrap import Bootstrap, Place, Say, answering, write_files
 from natsync.core.server_configuration import Ports
 from natsync.follow import Follow
+from natsync.publish_records import RecordFeed
 from natsync.reconcile import Reconciler
 from natsync.routes import Natsync, router
 from natsync.settings import Settings
@@ -34,12 +38,15 @@ from natsync.settings import Settings
 
 @asynccontextmanager
 async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
-    creds = CredentialsDirectory(settings.directory).path("creds/sys.creds")
+    def creds(service: str) -> Path:
+        return CredentialsDirectory(settings.directory).path(f"creds/{service}.creds")
+
     password = settings.pocketbase_password.get_secret_value()
     async with (
         tracing("natsync", settings.otlp_endpoint),
         open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as pocketbase,
-        open_nats(settings.nats_url, name="sys", creds=creds) as nats,
+        open_nats(settings.nats_url, name="sys", creds=creds("sys")) as nats,
+        open_bus(settings.nats_url, name="natsync", creds=creds("natsync")) as bus,
         open_verifier(issuers(settings)) as verifier,
     ):
         reconciler = Reconciler(PocketBaseRows(pocketbase), NatsSystemAccount(nats), Keyring(settings.key))
@@ -49,12 +56,16 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
             debounce_seconds=settings.debounce_ms / 1000,
             sweep_seconds=settings.sweep_seconds,
         )
+        feed = RecordFeed(pocketbase, bus, Leases(bus, holder="natsync"))
         probes = {
             "pocketbase": pocketbase.healthy,
             "nats": partial(connected, nats),
             "reconcile": follow.progress.finished,
         }
-        async with operations(operations_app(probes), settings.operations_port), running(follow.listen, follow.work):
+        async with (
+            operations(operations_app(probes), settings.operations_port),
+            running(follow.listen, follow.work, feed.run),
+        ):
             yield Natsync(verifier, follow.progress)
 
 

@@ -15,7 +15,16 @@ import httpx_sse
 import structlog
 
 from common.core.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthenticated, UpstreamUnavailable
-from common.core.pocketbase_answers import Record, as_mapping, failed_in_batch, items_of, json_body, parsed, refusal
+from common.core.pocketbase_answers import (
+    Action,
+    Record,
+    as_mapping,
+    failed_in_batch,
+    items_of,
+    json_body,
+    parsed,
+    refusal,
+)
 
 logger = structlog.get_logger(__name__)
 
@@ -42,7 +51,7 @@ class RecordChange:
     """A hint that a record changed; the record itself is to be read anew."""
 
     collection: str
-    action: str
+    action: Action
     record: Record
 
 
@@ -265,6 +274,6 @@ def to_change(event: httpx_sse.ServerSentEvent) -> RecordChange | None:
         return None
     data = as_mapping(parsed(event.data.encode()))
     action, record = data.get("action"), as_mapping(data.get("record"))
-    if not isinstance(action, str) or not isinstance(record.get("id"), str):
+    if action not in ("create", "update", "delete") or not isinstance(record.get("id"), str):
         raise UpstreamUnavailable("A realtime message of PocketBase cannot be read.")
     return RecordChange(collection, action, record)

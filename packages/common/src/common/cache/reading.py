@@ -128,6 +128,17 @@ class Cache(Generic[T]):
         self._refuse_if_closed()
         return await asyncio.shield(self._tasks.start(self._bump(tags, debt)))
 
+    def changed(self, *tags: str) -> None:
+        """The same for a change that every process hears of by itself: here at once, in the shared tier as soon as it
+        can be told, and no other process is told.
+
+        Until the shared tier was told, none of what it holds under these tags is read here. Raises InvalidRequest.
+        """
+        check_bump(tags)
+        self._local.bump(tags)
+        if self._access:
+            self._access.owe(tags, is_late=False)
+
     def heard(self, source: str, epoch: str) -> None:
         """A heartbeat of a source of changes, named when the cache was opened. `epoch` names its unbroken run.
 

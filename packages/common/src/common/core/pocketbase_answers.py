@@ -5,7 +5,7 @@ Shapes: https://pocketbase.io/docs/api-records. An error is `{"status", "message
 request that failed.
 """
 
-from typing import Any, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -21,6 +21,8 @@ from common.core.errors import (
 )
 
 Record: TypeAlias = dict[str, Any]
+Action: TypeAlias = Literal["create", "update", "delete"]
+"""What can happen to a record, in the words of PocketBase's realtime messages."""
 
 UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What decoding raises for bytes that are no JSON, hold text that is no UTF-8, or are nested too deeply."""

@@ -42,6 +42,7 @@ MAX_SUBJECT = 1024
 """Characters; nats-server takes control lines of 4,096 bytes."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_COLLECTION = re.compile(r"\w{1,255}", re.ASCII)
 _KEY = re.compile(r"[A-Za-z0-9_=/-]{1,64}(?:\.[A-Za-z0-9_=/-]{1,64}){0,7}")
 _PLAIN = r"[^\s.*>\x00-\x1f\x7f\ud800-\udfff]+"
 _EXACT = re.compile(rf"{_PLAIN}(?:\.{_PLAIN})*")
@@ -72,6 +73,13 @@ def pattern(subject: str) -> str:
 def inbox(name: str) -> str:
     """Where the client of that name receives its replies, and no other client may listen."""
     return f"_INBOX.{token(name)}.>"
+
+
+def record(collection: str, action: str) -> str:
+    """Where the record feed tells of a write in the collection of that name."""
+    if not _COLLECTION.fullmatch(collection):
+        raise InvalidRequest(f"{collection[:MAX_SUBJECT]!r} cannot be the name of a collection.")
+    return f"records.{collection}.{token(action)}"
 
 
 def room_in(channel_id: str) -> str:

@@ -34,7 +34,11 @@ async def check(probes: Mapping[str, Probe]) -> dict[str, str]:
     return {name: results[name] for name in probes}
 
 
-def operations_app(probes: Mapping[str, Probe]) -> FastAPI:
+async def own_metrics() -> bytes:
+    return generate_latest()
+
+
+def operations_app(probes: Mapping[str, Probe], metrics_of: Callable[[], Awaitable[bytes]] = own_metrics) -> FastAPI:
     """What orchestrators and Prometheus ask; never reachable through the domain."""
     app = FastAPI(title="operations", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -50,6 +54,6 @@ def operations_app(probes: Mapping[str, Probe]) -> FastAPI:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await metrics_of(), media_type=CONTENT_TYPE_LATEST)
 
     return app

@@ -2,11 +2,14 @@
 
 import asyncio
 import faulthandler
+import gc
 import signal
 import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -69,14 +72,24 @@ class OperationsServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def operations(app: FastAPI, port: int) -> AsyncGenerator[None]:
-    """Serve `app` on loopback for as long as the block runs. Port 0 serves nothing."""
+async def operations(app: FastAPI, port: int | socket.socket | Path) -> AsyncGenerator[None]:
+    """Serve `app` on loopback for as long as the block runs, or on a socket that listens already, or on one in the file
+    system. Port 0 serves nothing."""
     if port == 0:
         yield
         return
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, lifespan="off", log_config=None, access_log=False)
+    listener = port if isinstance(port, socket.socket) else None
+    config = uvicorn.Config(
+        app,
+        host="127.0.0.1",
+        port=port if isinstance(port, int) else 0,
+        uds=str(port) if isinstance(port, Path) else None,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+    )
     server = OperationsServer(config)
-    async with running(server.serve):
+    async with running(partial(server.serve, [listener] if listener else None)):
         yield
 
 
@@ -118,6 +131,8 @@ class PublicServer(uvicorn.Server):
                 return
         if left := await starting:
             raise left
+        gc.collect()
+        gc.freeze()  # what is there by now stays: the collector need not look through it again and again
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # A blocked loop, a lifespan that does not end, a thread that is waited for: none may keep the process.
@@ -126,8 +141,17 @@ class PublicServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(app: ASGIApp, *, host: str, port: int, before_drain: Callable[[], None] = lambda: None) -> None:
+def serve(
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    listener: socket.socket | None = None,
+    before_drain: Callable[[], None] = lambda: None,
+) -> None:
     """Run the process's public application until SIGTERM or SIGINT; then stop accepting, finish, and let it end.
+
+    A `listener` that was inherited counts instead of host and port.
 
     Open requests have DRAIN_SECONDS, the process has STOP_SECONDS; then it is ended with status 1. Returns when it was
     told to stop; exits with STARTUP_FAILURE when it could not start, with LOOP_FAILURE when a background loop died.
@@ -148,7 +172,7 @@ def serve(app: ASGIApp, *, host: str, port: int, before_drain: Callable[[], None
     )
     server = PublicServer(config, before_drain)
     with suppress(KeyboardInterrupt):
-        server.run()
+        server.run([listener] if listener else None)
     if has_died():
         sys.exit(LOOP_FAILURE)
     if not (server.started or server.should_exit):

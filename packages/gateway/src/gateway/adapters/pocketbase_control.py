@@ -3,15 +3,17 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from common.adapters.pocketbase import PocketBase
-from common.core.errors import ServiceError, UpstreamUnavailable
+from common.core.errors import NotFound, ServiceError, UpstreamUnavailable
 from common.core.pocketbase_answers import Record
 from gateway.core.catalogue import Catalogue, Collection, admitted, parse
+from gateway.core.pocketbase_route import NOT_FOUND
 
 PATIENCE_SECONDS = 5.0
 REFRESH_COOLDOWN_SECONDS = 0.25
+RELIST_SECONDS = 5.0
 
 AWAY = "PocketBase does not answer; please retry."
 
@@ -33,6 +35,28 @@ class PocketBaseCollections:
         if self._catalogue.find(spelling) is None:
             await self._refresh(since=time.monotonic())
         return admitted(self._catalogue.find(spelling))
+
+    @property
+    def known(self) -> tuple[Collection, ...]:
+        return self._catalogue.collections
+
+    def found(self, spelling: str) -> Collection | None:
+        """Without asking: None may be a collection that was made a moment ago."""
+        return self._catalogue.find(spelling)
+
+    async def listed(self) -> list[Record]:
+        """Every collection as it is now, which counts for `admitted` as well. Raises UpstreamUnavailable."""
+        async with asked():
+            rows = await self._control.collections()
+        self._catalogue = Catalogue(map(parse, rows))
+        return rows
+
+    async def keep_current(self) -> None:
+        """Endless; for a gateway that nobody tells of changes."""
+        while True:
+            await asyncio.sleep(RELIST_SECONDS)
+            with suppress(UpstreamUnavailable):
+                await self.listed()
 
     async def _refresh(self, *, since: float) -> None:
         async with self._asking:
@@ -57,6 +81,13 @@ class PocketBaseRecords:
         """The whole record, hidden fields and all. Raises UpstreamUnavailable when it cannot be had."""
         async with asked():
             return await self._control.record(collection, id)
+
+    async def stored(self, collection: str, id: str) -> Record:
+        """The same for the rules. Raises NotFound, UpstreamUnavailable."""
+        async with asked():
+            with suppress(NotFound):
+                return await self._control.record(collection, id)
+        raise NotFound(NOT_FOUND)
 
 
 async def superuser_answers(control: PocketBase) -> None:

@@ -21,6 +21,7 @@ _CLIENT_ADDRESS = frozenset(
 )
 _CLIENT_ADDRESS_PREFIX = b"x-forwarded"
 _OURS = frozenset({b"authorization", b"host", b"expect", b"x-client-id"})
+_OF_A_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"transfer-encoding"})
 _CROSS_ORIGIN_PREFIX = b"access-control-"
 
 
@@ -39,6 +40,22 @@ def outbound(headers: RawHeaders, *, client_address: str, token: str | None) -> 
     if token:
         kept.append(("Authorization", token))
     return kept
+
+
+def without_body(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """Without what a client says of a body, which is written anew."""
+    return [(name, value) for name, value in headers if name not in _OF_A_BODY]
+
+
+def read_here(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """For an answer that is to be read on its way: PocketBase must not pack it."""
+    return [*((name, value) for name, value in headers if name != "accept-encoding"), ("Accept-Encoding", "identity")]
+
+
+def replaced_body(headers: Sequence[tuple[bytes, bytes]], body: bytes) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer that has another body than PocketBase gave it."""
+    kept = [item for item in headers if item[0] != b"content-length"]
+    return [*kept, (b"content-length", str(len(body)).encode())] if body else kept
 
 
 def tells_client_address(name: bytes) -> bool:

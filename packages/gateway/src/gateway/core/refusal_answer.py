@@ -1,14 +1,16 @@
 """Refusals as PocketBase words them, so that its SDKs understand them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from common.core import statuses
 from common.core.errors import RateLimited, ServiceError, UpstreamUnavailable
+from gateway.core.body_refusals import InvalidFields, TooSlow
 from gateway.core.refusals import TooLarge, UnreadableAnswer
 
-STATUS = {**statuses.STATUS, TooLarge: 413, UnreadableAnswer: 502}
+STATUS = {**statuses.STATUS, TooLarge: 413, TooSlow: 408, UnreadableAnswer: 502}
 RETRY_SECONDS = 1
 
 
@@ -16,12 +18,17 @@ def status_of(error: ServiceError) -> int:
     return statuses.status_of(error, STATUS)
 
 
-def shape(status: int, message: str) -> dict[str, Any]:
-    return {"data": {}, "message": message, "status": status}
+def shape(status: int, message: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {"data": dict(data or {}), "message": message, "status": status}
 
 
-def body_of(status: int, message: str) -> bytes:
-    return orjson.dumps(shape(status, message))
+def body_of(error: ServiceError) -> bytes:
+    return orjson.dumps(shape(status_of(error), str(error), data_of(error)))
+
+
+def data_of(error: ServiceError) -> Mapping[str, Any]:
+    """What was wrong with which field."""
+    return error.data if isinstance(error, InvalidFields) else {}
 
 
 def headers_of(error: ServiceError, body: bytes) -> list[tuple[bytes, bytes]]:
@@ -31,7 +38,7 @@ def headers_of(error: ServiceError, body: bytes) -> list[tuple[bytes, bytes]]:
             headers.append((b"retry-after", str(seconds).encode()))
         case UpstreamUnavailable():
             headers.append((b"retry-after", str(RETRY_SECONDS).encode()))
-        case TooLarge():
+        case TooLarge() | TooSlow():
             headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
         case _:
             pass

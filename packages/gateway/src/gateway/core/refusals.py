@@ -1,6 +1,6 @@
 """What the gateway refuses by itself, beside the errors that every service knows."""
 
-from common.core.errors import InvalidRequest, ServiceError
+from common.core.errors import Forbidden, InvalidRequest, ServiceError, Unauthenticated
 
 
 class MalformedPath(InvalidRequest):
@@ -17,3 +17,17 @@ class UnreadableAnswer(ServiceError):
     """PocketBase answered something that cannot be passed on safely."""
 
     code = "unreadable_answer"
+
+
+class Banned(Forbidden):
+    """This account is banned."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+class SessionEnded(Unauthenticated):
+    """The request requires valid record authorization token."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)

@@ -12,7 +12,9 @@ from common.core.errors import Unauthenticated
 from common.core.identity import Identity
 from common.core.key_sets import VerificationKey
 from common.core.tokens import TrustedIssuer, verify
+from gateway.core.principal import Principal
 from gateway.core.refusals import UnreadableAnswer
+from gateway.core.token_family import MAX_GENERATION
 
 OWN_AUDIENCE = "gateway"
 
@@ -47,20 +49,32 @@ class SessionIds:
     session_id: str
     token_id: str
     client_id: str
+    generation: int = 1
 
 
 def read_pocketbase_token(text: str) -> PocketBaseToken:
     """Raises UnreadableAnswer for anything but a whole token of an auth record."""
+    claims = unverified_claims(text)
     try:
-        _, payload, _ = text.split(".")
-        claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         if claims["type"] != "auth":
             raise UnreadableAnswer("PocketBase's token is of another type.")
         return PocketBaseToken(
             text, str(claims["id"]), str(claims["collectionId"]), int(claims["exp"]), claims.get("refreshable") is True
         )
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UnreadableAnswer("PocketBase's token cannot be read.") from error
+
+
+def unverified_claims(token: str) -> dict[str, Any]:
+    """For tokens that somebody else vouches for. Raises UnreadableAnswer for what is no JWT."""
+    try:
+        _, payload, _ = token.split(".")
+        claims: object = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, binascii.Error, RecursionError) as error:
+        raise UnreadableAnswer("The token cannot be read.") from error
+    if not isinstance(claims, dict):
+        raise UnreadableAnswer("The token's claims are no object.")
+    return cast(dict[str, Any], claims)
 
 
 def claims_of(
@@ -77,6 +91,7 @@ def claims_of(
         "jti": ids.token_id,
         "sub": token.record_id,
         "sid": ids.session_id,
+        "gen": ids.generation,
         "azp": ids.client_id,
         "typ": "Bearer",
         "preferred_username": username_of(record) or token.record_id,
@@ -87,6 +102,11 @@ def claims_of(
         "collectionName": collection,
         "refreshable": token.is_refreshable,
     }
+
+
+def successor_claims(token: str, *, generation: int, token_id: str, now: int) -> dict[str, Any]:
+    """What a verified token of ours said, said anew by the one that takes its place; it ends when that one did."""
+    return {**unverified_claims(token), "gen": generation, "jti": token_id, "iat": now, "nbf": now}
 
 
 def username_of(record: Mapping[str, Any]) -> str | None:
@@ -123,3 +143,23 @@ def verified(token: str, key: VerificationKey, trusted: TrustedIssuer, now: floa
     if identity.session_id is None:
         raise Unauthenticated("The token names no session.")
     return identity
+
+
+def principal_of(identity: Identity) -> Principal:
+    """The bearer by the token's own claims. Raises Unauthenticated for a token that is not of a rolling session."""
+    claims = identity.claims
+    generation, issued_at = claims.get("gen"), claims.get("iat")
+    if type(generation) is not int or not 0 < generation <= MAX_GENERATION or type(issued_at) is not int:
+        raise Unauthenticated("The token names no generation of its session.")
+    return Principal(
+        record_id=identity.subject,
+        collection_id=str(claims.get("collectionId", "")),
+        collection_name=str(claims.get("collectionName", "")),
+        username=identity.username,
+        roles=identity.roles,
+        client_id=identity.client_id,
+        session_id=identity.session_id or "",
+        generation=generation,
+        issued_at=issued_at,
+        expires_at=identity.expires_at,
+    )

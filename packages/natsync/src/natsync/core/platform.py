@@ -44,8 +44,14 @@ PERMISSIONS: Mapping[str, Permissions] = {
         ),
     ),
     "natsync": Permissions(
-        publish=(subjects.RECORDS, subjects.IMAGES, *subjects.stream_api(RECORDS_STREAM)),
+        publish=(
+            subjects.RECORDS,
+            subjects.IMAGES,
+            *subjects.stream_api(RECORDS_STREAM),
+            *subjects.bucket_api(subjects.LEASES_BUCKET),
+        ),
         subscribe=(
+            subjects.bucket_keys(subjects.LEASES_BUCKET),
             subjects.NATSYNC_RPC,
             subjects.USER_BANNED,
             subjects.USER_PARDONED,

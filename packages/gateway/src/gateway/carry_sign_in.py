@@ -1,0 +1,145 @@
+"""Signs in, or carries a sign-in on: a body of one spelling to PocketBase, and a token of ours back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import orjson
+
+from gateway.carry_write import OVERLONG, KnownCollections, check_size, collected, taken_in, upstream_request
+from gateway.core.account_change import TAKES_OVER
+from gateway.core.catalogue import Collection
+from gateway.core.cross_origin import ALLOW_ORIGIN
+from gateway.core.exchange import UpstreamAnswer
+from gateway.core.expand_paths import expands_of
+from gateway.core.field_values import settled
+from gateway.core.headers import inbound, replaced_body
+from gateway.core.json_body import is_object
+from gateway.core.operation import Read, Write
+from gateway.core.record_body import ReceivedBody
+from gateway.core.refusals import UnreadableAnswer
+from gateway.core.request import Call
+from gateway.core.struct_bodies import AUTH_BODIES, identity_in, struct_document, struct_fields
+from gateway.core.upload_checks import PLAIN_BODY_BYTES
+from gateway.end_sessions import Endings
+from gateway.follow_write import Writing, effects_of_auth
+from gateway.judge import Hearing, Judge
+from gateway.open_hearing import hearing_of
+from gateway.receive import Incoming
+from gateway.reply import Reply
+from gateway.sign_in import Origin, SignIns
+from gateway.take_in import Intake
+
+REFRESH = "auth-refresh"
+MAX_SIGN_IN_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One call that may sign in."""
+
+    call: Call
+    collection: Collection
+    origin: Origin
+    hearing: Hearing
+
+    @property
+    def endpoint(self) -> str:
+        return self.call.request.route.after[-1]
+
+
+class Attempts(Protocol):
+    async def identified(self, collection: str, endpoint: str, identity: str) -> None:
+        """Count an attempt to come in as `identity`. Raises RateLimited."""
+        ...
+
+
+class SignInCalls:
+    def __init__(
+        self,
+        writing: Writing,
+        *,
+        intake: Intake,
+        judge: Judge,
+        sign_ins: SignIns,
+        endings: Endings,
+        attempts: Attempts,
+        collections: KnownCollections,
+    ) -> None:
+        self._writing = writing
+        self._intake = intake
+        self._judge = judge
+        self._sign_ins = sign_ins
+        self._endings = endings
+        self._attempts = attempts
+        self._collections = collections
+
+    async def carry(self, call: Call, collection: Collection, incoming: Incoming, reply: Reply) -> None:
+        """Answers, or raises a ServiceError."""
+        check_size(call, incoming, PLAIN_BODY_BYTES)
+        origin = self._sign_ins.origin(call.request.headers, call.request.address, call.request.route.after[-1])
+        entry = Entry(call, collection, origin, hearing_of(self._judge, call))
+        entry.hearing.rules.check_loaded()
+        async with taken_in(self._intake, call, incoming) as received:
+            fields = await self._checked(entry, received)
+            document = struct_document(fields) if call.media.kind != "none" else None
+            request, effects = upstream_request(call, document), effects_of_auth(call, fields)
+            async with self._writing.exchange(request, effects, call.principal) as answer:
+                await self._answered(entry, answer, reply)
+
+    async def _checked(self, entry: Entry, received: ReceivedBody) -> Mapping[str, Any]:
+        fields = struct_fields(received, AUTH_BODIES[entry.endpoint])
+        if identity := identity_in(fields):
+            await self._attempts.identified(entry.collection.name, entry.endpoint, identity)
+        return await with_ruled_record(fields, entry) if entry.endpoint == TAKES_OVER else fields
+
+    async def _answered(self, entry: Entry, answer: UpstreamAnswer, reply: Reply) -> None:
+        principal = entry.call.principal
+        if answer.status == 200:
+            await self._answer(entry, answer, reply)
+            return
+        if answer.status == 401 and principal and entry.endpoint == REFRESH:
+            await self._endings.end(principal.session_id, "refused by PocketBase", principal.owner)
+        await reply.stream(answer.status, [*inbound(answer.headers), ALLOW_ORIGIN], answer.chunks())
+
+    async def _answer(self, entry: Entry, answer: UpstreamAnswer, reply: Reply) -> None:
+        call, collection = entry.call, entry.collection
+        body = await collected(answer.chunks(), MAX_SIGN_IN_BYTES, UnreadableAnswer(OVERLONG))
+        if entry.endpoint == REFRESH and call.principal is None:
+            raise UnreadableAnswer("PocketBase refreshed a guest.")
+        expands = expands_of(collection, call.query.get("expand"), self._collections.known)
+        read = Read("view", collection.name, None, dict(call.query.pairs), expands)
+        body = await with_ruled_answer(body, read, entry.hearing)
+        refreshed = call.principal if entry.endpoint == REFRESH else None
+        swapped = await self._sign_ins.swap(body, collection, entry.origin, refreshed)
+        headers = [*replaced_body(inbound(answer.headers), swapped), (b"cache-control", b"no-store"), ALLOW_ORIGIN]
+        await reply.whole(200, headers, swapped)
+
+
+async def with_ruled_record(fields: Mapping[str, Any], entry: Entry) -> Mapping[str, Any]:
+    """The body with the record that it asks PocketBase to make, should the provider's user be new."""
+    created, collection = fields.get("createData"), entry.collection
+    if not is_object(created):
+        return fields
+    query = dict(entry.call.query.pairs)
+    write = Write("create", collection.name, None, settled(created, collection.fields), query=query)
+    write = await entry.hearing.before_write(write)
+    return {**fields, "createData": dict(write.fields)}
+
+
+async def with_ruled_answer(body: bytes, read: Read, hearing: Hearing) -> bytes:
+    """PocketBase's answer with the record in it as a view of it would show it, expanded records included."""
+    if not hearing.rules.after_answers:
+        return body
+    try:
+        answer: object = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise UnreadableAnswer("PocketBase's answer is not JSON.") from error
+    told = cast(dict[str, Any], answer) if isinstance(answer, dict) else {}
+    record = told.get("record")
+    if not is_object(record):
+        return body
+    id: object = record.get("id")
+    meant = Read("view", read.collection, id if isinstance(id, str) else None, read.query, read.expands)
+    told["record"] = orjson.loads(await hearing.after(meant, orjson.dumps(record)))
+    return orjson.dumps(told)

@@ -1,0 +1,57 @@
+"""A thread that can be told to stop, for as long as it burns the processor.
+
+One that merely waits is left alone: it costs nothing, and CPython 3.11 can hang for ever under a debugger or under
+coverage while an exception is pending in a thread that does not run.
+"""
+
+import asyncio
+import ctypes
+import time
+from collections.abc import Callable
+from threading import Thread, get_ident
+
+from gateway.isolate.outcome import GivenUp
+
+LOOK_SECONDS = 0.05
+LOOK_AGAIN_SECONDS = 1.0
+BUSY_SECONDS = 0.001
+
+
+class WatchedThread(Thread):
+    """A daemon, so that it never keeps the process from ending. `target` must let GivenUp end it."""
+
+    def __init__(self, target: Callable[[], None], name: str) -> None:
+        super().__init__(target=target, name=name, daemon=True)
+        self._clock: int | None = None
+
+    def run(self) -> None:
+        # asked here because asking for the clock of a thread that has ended may crash the process
+        if hasattr(time, "pthread_getcpuclockid"):
+            self._clock = time.pthread_getcpuclockid(get_ident())
+        super().run()
+
+    def chase(self) -> None:
+        """From now on, until it has ended, it is interrupted whenever it is found busy. Call in the server's loop."""
+        self._look_later(LOOK_SECONDS)
+
+    def _look_later(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._look, self._spent())
+
+    def _look(self, spent_before: float) -> None:
+        if not self.is_alive():
+            return
+        if self._spent() - spent_before > BUSY_SECONDS:
+            self._interrupt()
+        self._look_later(LOOK_AGAIN_SECONDS)
+
+    def _spent(self) -> float:
+        """Seconds of processor time; where nobody counts them, every thread looks busy."""
+        try:
+            return time.monotonic() if self._clock is None else time.clock_gettime(self._clock)
+        except OSError:
+            return 0.0  # it has ended
+
+    def _interrupt(self) -> None:
+        """Raises GivenUp in the thread, as soon as it runs Python code."""
+        if self.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(GivenUp))

@@ -1,0 +1,110 @@
+"""What carries requests to PocketBase, and the rules that it asks: put together apart from the rest."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from common.adapters.pocketbase import PocketBase
+from common.serving.background import Loop
+from gateway.adapters.http_classifier import open_http_classifier
+from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords
+from gateway.adapters.rule_folder import RuleFolder
+from gateway.adapters.upload_spool import UploadSpool
+from gateway.carry_batch import Batches
+from gateway.carry_read import RecordReads
+from gateway.carry_sign_in import SignInCalls
+from gateway.carry_write import RecordWrites, WriteParts
+from gateway.core.body_pace import Pace
+from gateway.core.client_address import TrustedProxies
+from gateway.core.exchange import Upstream
+from gateway.core.moderation import guards_of
+from gateway.core.rule_journal import Journal
+from gateway.core.rule_set import RuleSet
+from gateway.end_sessions import Endings
+from gateway.follow_write import ChangeSink, Writing
+from gateway.forward import Forwarding
+from gateway.isolate.lanes import open_lanes
+from gateway.judge import FixedRules, Judge
+from gateway.limit import Limits
+from gateway.moderate import Moderator
+from gateway.pass_on import Passing
+from gateway.run_rule import Runner
+from gateway.settings import Settings
+from gateway.sign_in import SignIns
+from gateway.take_in import Intake
+
+
+@dataclass(frozen=True, slots=True)
+class RuleParts:
+    """The rules engine, what went wrong in it lately, and the loops that must run beside it."""
+
+    judge: Judge
+    journal: Journal
+    loops: tuple[Loop, ...]
+
+
+def build_forwarding(
+    settings: Settings,
+    upstream: Upstream,
+    *,
+    collections: PocketBaseCollections,
+    records: PocketBaseRecords,
+    endings: Endings,
+    sign_ins: SignIns,
+    judge: Judge,
+    changes: ChangeSink,
+    limits: Limits,
+) -> Forwarding:
+    writing, intake = Writing(upstream, endings, changes), build_intake(settings)
+    parts = WriteParts(intake, judge, writing, collections, sign_ins, settings.max_image_pixels)
+    sizes = {"max_items": settings.max_batch_requests, "max_bytes": settings.max_batch_bytes}
+    return Forwarding(
+        collections,
+        reads=RecordReads(upstream, judge, collections, sign_ins),
+        writes=RecordWrites(parts),
+        batches=Batches(parts, collections, records, limits, **sizes),
+        sign_ins=SignInCalls(
+            writing,
+            intake=intake,
+            judge=judge,
+            sign_ins=sign_ins,
+            endings=endings,
+            attempts=limits,
+            collections=collections,
+        ),
+        passing=Passing(upstream, writing, intake, limits),
+        proxies=TrustedProxies.parse(settings.trusted_proxies),
+        max_body_bytes=settings.max_body_bytes,
+    )
+
+
+def build_intake(settings: Settings) -> Intake:
+    spool = UploadSpool(
+        settings.spool_directory, max_bytes=settings.max_spool_bytes, max_files=settings.max_spool_files
+    )
+    return Intake(
+        spool,
+        pace=Pace(settings.body_grace_seconds, settings.min_body_bytes_per_second),
+        max_field_bytes=settings.max_fields_bytes,
+        max_memory_bytes=settings.max_memory_bytes,
+    )
+
+
+@asynccontextmanager
+async def open_rules(settings: Settings, control: PocketBase) -> AsyncGenerator[RuleParts]:
+    terms, journal, moderated = settings.moderation, Journal(), guards_of(settings.moderated_fields)
+    with open_lanes() as lanes:
+        async with open_http_classifier(terms) as classifier:
+            runner = Runner(
+                lanes,
+                journal,
+                deadline_seconds=settings.rule_deadline_seconds,
+                tells_messages=settings.rule_error_messages,
+            )
+            rules, loops = FixedRules(RuleSet(moderated=moderated)), ()
+            if settings.rules_folder:
+                rules = RuleFolder(settings.rules_folder, lanes, extra=moderated)
+                await rules.load()
+                loops = (rules.watch,) if settings.watch_rules else ()
+            judge = Judge(rules, runner, PocketBaseRecords(control), Moderator(classifier, terms, journal))
+            yield RuleParts(judge, journal, loops)

@@ -1,0 +1,26 @@
+"""One request before the rules: who asks, from where, when."""
+
+from datetime import UTC, datetime
+
+from common.correlation import REQUEST_ID_HEADER, outgoing
+from gateway.core.principal import Principal
+from gateway.core.request import Call
+from gateway.core.rule_context import GUEST, Asker, Metadata, readable_headers
+from gateway.judge import Hearing, Judge
+
+
+def hearing_of(judge: Judge, call: Call) -> Hearing:
+    """To be opened once per request, since it keeps to the rules in force now."""
+    metadata = Metadata(
+        request_id=outgoing().get(REQUEST_ID_HEADER, ""),
+        timestamp=datetime.now(UTC),
+        client_address=call.request.address,
+        headers=readable_headers(call.request.headers),
+    )
+    return judge.hearing(asker_of(call.principal), metadata)
+
+
+def asker_of(principal: Principal | None) -> Asker:
+    if principal is None:
+        return GUEST
+    return Asker(principal.record_id, principal.collection_name, principal.username, principal.roles)

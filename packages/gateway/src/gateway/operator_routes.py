@@ -1,0 +1,82 @@
+"""What operators may do, on the loopback listener alone and with the operator key alone."""
+
+from typing import Any, Protocol
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from common.core.errors import NotFound
+from gateway.core.catalogue import Collection
+from gateway.core.headers import bearer_token
+from gateway.core.operator_key import check_operator_key
+from gateway.core.pocketbase_route import NOT_FOUND
+from gateway.core.rule_journal import Journal
+from gateway.core.rule_report import report
+from gateway.core.rule_set import RuleSet
+from gateway.core.session import Owner, SessionList, shown
+from gateway.end_sessions import Endings
+
+
+class AdmittedCollections(Protocol):
+    async def admitted(self, spelling: str) -> Collection: ...
+
+
+class KnownCollections(Protocol):
+    @property
+    def known(self) -> tuple[Collection, ...]: ...
+
+
+class Rules(Protocol):
+    @property
+    def current(self) -> RuleSet: ...
+
+
+class OperatorGate:
+    """A dependency: lets nobody through but the bearer of the key, `Authorization: Bearer <key>`; without a key nobody.
+
+    Raises Forbidden, Unauthenticated.
+    """
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    async def __call__(self, request: Request) -> None:
+        check_operator_key(self._key, bearer_token(request.scope["headers"]))
+
+
+def operator_rules(gate: OperatorGate, rules: Rules, journal: Journal, collections: KnownCollections) -> APIRouter:
+    """The rules in force, what does not load of them, and what went wrong lately; as `rule_report.report` shapes it."""
+    router = APIRouter(prefix="/operator", dependencies=[Depends(gate)])
+
+    @router.get("/rules")
+    async def told() -> dict[str, Any]:
+        names = [collection.name for collection in collections.known]
+        return report(rules.current, journal.failures, names or None)
+
+    return router
+
+
+def operator_sessions(
+    gate: OperatorGate, collections: AdmittedCollections, store: SessionList, endings: Endings
+) -> APIRouter:
+    """Sessions of any user, who is named by collection (name or id) and record id."""
+    router = APIRouter(prefix="/operator", dependencies=[Depends(gate)])
+
+    @router.get("/users/{collection}/{record}/sessions")
+    async def listed(collection: str, record: str) -> dict[str, list[dict[str, Any]]]:
+        found = await store.of(await owner(collection, record))
+        return {"items": [shown(session) for session in found]}
+
+    @router.delete("/users/{collection}/{record}/sessions")
+    async def end_all(collection: str, record: str) -> dict[str, int]:
+        return {"ended": await endings.end_sessions_of(await owner(collection, record), "operator")}
+
+    @router.delete("/sessions/{id}", status_code=204)
+    async def end_one(id: str) -> Response:
+        if not await endings.end(id, "operator"):
+            raise NotFound(NOT_FOUND)
+        return Response(status_code=204)
+
+    async def owner(collection: str, record: str) -> Owner:
+        return Owner((await collections.admitted(collection)).id, record)
+
+    return router

@@ -1,0 +1,89 @@
+"""Passes on what is no record and signs nobody in: health, files, realtime, and what comes before a sign-in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.carry_sign_in import Attempts
+from gateway.carry_write import check_size, taken_in, upstream_request
+from gateway.core.cross_origin import ALLOW_ORIGIN
+from gateway.core.exchange import Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.core.headers import inbound
+from gateway.core.record_body import UpstreamBody
+from gateway.core.request import Call
+from gateway.core.struct_bodies import (
+    AUTH_BODIES,
+    FILE_TOKEN_BODY,
+    REALTIME_BODY,
+    Shape,
+    identity_in,
+    oauth2_redirect_form,
+    struct_document,
+    struct_fields,
+)
+from gateway.core.upload_checks import PLAIN_BODY_BYTES
+from gateway.follow_write import Writing, effects_of_auth
+from gateway.receive import Incoming, watched
+from gateway.reply import Reply
+from gateway.take_in import Intake
+
+
+class Passing:
+    def __init__(self, upstream: Upstream, writing: Writing, intake: Intake, attempts: Attempts) -> None:
+        self._upstream = upstream
+        self._writing = writing
+        self._intake = intake
+        self._attempts = attempts
+
+    async def pass_on(self, call: Call, incoming: Incoming, reply: Reply) -> None:
+        """Answers, or raises a ServiceError. Gives up a read for which nobody waits: raises ClientGone, or Closing when
+        an endless answer was cut short.
+        """
+        if call.request.is_read:
+            async with watched(incoming, is_endless=call.request.is_endless):
+                await self._read(call, reply)
+        else:
+            await self._posted(call, incoming, reply)
+
+    async def _read(self, call: Call, reply: Reply) -> None:
+        is_endless = call.request.is_endless
+        request = UpstreamRequest(
+            call.request.method, call.target(call.query), call.outbound(), None, is_endless=is_endless
+        )
+        async with self._upstream.exchange(request) as answer:
+            headers = [*inbound(answer.headers), ALLOW_ORIGIN]
+            if is_endless:
+                headers = [item for item in headers if item[0] != b"x-accel-buffering"]
+                headers.append((b"x-accel-buffering", b"no"))
+            await reply.stream(answer.status, headers, answer.chunks())
+
+    async def _posted(self, call: Call, incoming: Incoming, reply: Reply) -> None:
+        check_size(call, incoming, PLAIN_BODY_BYTES)
+        async with taken_in(self._intake, call, incoming) as received:
+            if call.request.route.kind == "oauth2-redirect":
+                async with self._upstream.exchange(upstream_request(call, oauth2_redirect_form(received))) as answer:
+                    await passed_on(answer, reply)
+                return
+            fields = struct_fields(received, shape_of(call))
+            await self._count(call, fields)
+            request = upstream_request(call, document_of(call, fields))
+            async with self._writing.exchange(request, effects_of_auth(call, fields), call.principal) as answer:
+                await passed_on(answer, reply)
+
+    async def _count(self, call: Call, fields: Mapping[str, Any]) -> None:
+        if call.collection and (identity := identity_in(fields)):
+            await self._attempts.identified(call.collection.name, call.request.route.after[-1], identity)
+
+
+async def passed_on(answer: UpstreamAnswer, reply: Reply) -> None:
+    await reply.stream(answer.status, [*inbound(answer.headers), ALLOW_ORIGIN], answer.chunks())
+
+
+def shape_of(call: Call) -> Mapping[str, Shape]:
+    route = call.request.route
+    if route.kind == "realtime":
+        return REALTIME_BODY
+    return FILE_TOKEN_BODY if route.kind == "file-token" else AUTH_BODIES[route.after[-1]]
+
+
+def document_of(call: Call, fields: Mapping[str, Any]) -> UpstreamBody | None:
+    return struct_document(fields) if call.media.kind != "none" else None

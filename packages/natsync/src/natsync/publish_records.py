@@ -1,0 +1,121 @@
+"""The record feed: every change in PocketBase told on the bus, by whichever natsync leads, and never with a gap untold.
+
+leases.run_as_leader | pocketbase.follow -> Numbering -> bus        (one epoch a subscription)
+                     | pocketbase.collections -> heartbeat -> bus   (only while the subscription stands)
+"""
+
+import asyncio
+import secrets
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import structlog
+
+from common.adapters.nats_bus import Bus
+from common.adapters.nats_leases import Lease, Leases
+from common.adapters.pocketbase import PocketBase, RealtimeEvent, RecordChange, Resubscribed, StreamLost
+from common.core import subjects
+from common.core.errors import ServiceError, UpstreamUnavailable
+from common.core.pocketbase_answers import Record
+from common.core.record_feed import FeedHeartbeat, fingerprint
+from natsync.core.followed import Followed
+
+logger = structlog.get_logger(__name__)
+
+LEASE = "record-feed"
+BEAT_SECONDS = 0.5
+SIGHT_SECONDS = 1.5
+"""PocketBase has to list its collections within this time, else the feed falls silent."""
+PAUSE_SECONDS = 0.5
+
+
+class CollectionsChanged(Exception):
+    """Other collections exist than those that are followed."""
+
+
+@dataclass(slots=True)
+class Numbering:
+    """Where the feed stands. No epoch: nothing can be said for certain."""
+
+    epoch: str = ""
+    sequence: int = 0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def begin(self) -> None:
+        self.epoch, self.sequence = secrets.token_hex(8), 0
+
+    def end(self) -> None:
+        self.epoch = ""
+
+
+class RecordFeed:
+    def __init__(self, pocketbase: PocketBase, bus: Bus, leases: Leases) -> None:
+        self._pocketbase = pocketbase
+        self._bus = bus
+        self._leases = leases
+
+    async def run(self) -> None:
+        """Loop: lead when nobody else does."""
+        await self._leases.run_as_leader(LEASE, self._lead)
+
+    async def _lead(self, lease: Lease) -> None:
+        logger.info("record feed begins", lease=lease.epoch)
+        while True:
+            try:
+                await self._follow()
+            except* CollectionsChanged:
+                logger.info("record feed follows other collections")
+            except* ServiceError as errors:
+                logger.warning("record feed broken", error=str(errors.exceptions[0]))
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _follow(self) -> None:
+        """Until the collections change or something fails; always raises, in a group."""
+        numbering = Numbering()
+        async with asyncio.TaskGroup() as tasks:
+            followed = Followed.of(await self._seen())
+            tasks.create_task(self._relay(followed, numbering))
+            tasks.create_task(self._beat(followed, numbering))
+
+    async def _relay(self, followed: Followed, numbering: Numbering) -> None:
+        async with aclosing(self._pocketbase.follow(followed.names)) as events:
+            async for event in events:
+                await self._told(event, followed, numbering)
+
+    async def _told(self, event: RealtimeEvent, followed: Followed, numbering: Numbering) -> None:
+        match event:
+            case Resubscribed():
+                numbering.begin()
+            case StreamLost():
+                numbering.end()
+            case RecordChange():
+                async with numbering.turn:
+                    numbering.sequence += 1
+                    told = followed.event(
+                        event.collection,
+                        event.record["id"],
+                        event.action,
+                        epoch=numbering.epoch,
+                        sequence=numbering.sequence,
+                    )
+                    await self._bus.publish(subjects.record(told.collection, told.action), told)
+
+    async def _beat(self, followed: Followed, numbering: Numbering) -> None:
+        while True:
+            collections = await self._seen()
+            if Followed.of(collections) != followed:
+                raise CollectionsChanged
+            if numbering.epoch:
+                async with numbering.turn:
+                    alive = FeedHeartbeat(
+                        epoch=numbering.epoch, sequence=numbering.sequence, schema=fingerprint(collections)
+                    )
+                    await self._bus.publish(subjects.RECORDS_HEARTBEAT, alive)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def _seen(self) -> list[Record]:
+        try:
+            async with asyncio.timeout(SIGHT_SECONDS):
+                return await self._pocketbase.collections()
+        except TimeoutError:
+            raise UpstreamUnavailable("PocketBase does not list its collections in time.") from None
