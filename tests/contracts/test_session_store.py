@@ -15,13 +15,13 @@ from redis.asyncio import Redis
 from common.adapters.connections import open_valkey
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.core.refusals import Banned
-from gateway.core.sealed_session import SessionSeal
-from gateway.core.session import NewSession, Owner, SessionList, Use
-from gateway.core.token_family import MAX_GENERATION, MAX_GRACED
-from gateway.end_sessions import EndingStore
-from gateway.identify import PresentingStore
-from gateway.note_use import UseStore
-from gateway.sign_in import RollingStore
+from gateway.core.sessions.sealed_session import SessionSeal
+from gateway.core.sessions.session import NewSession, Owner, SessionList, Use
+from gateway.core.sessions.token_family import MAX_GENERATION, MAX_GRACED
+from gateway.sessions.end import EndingStore
+from gateway.sessions.identify import PresentingStore
+from gateway.sessions.note_use import UseStore
+from gateway.sessions.sign_in import RollingStore
 from tests.fakes.memory_sessions import MemorySessions
 
 ANN, BOB = Owner("users", "ann"), Owner("users", "bob")

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.adapters.valkey_sessions import USE_INTERVAL_MS
-from gateway.core.notices import Hearer, SessionRevoked
 from gateway.core.refusals import Banned
-from gateway.core.session import EndReason, NewSession, Owner, Presented, Session, Use
-from gateway.core.token_family import Family, standing, succeeded
+from gateway.core.sessions.notices import Hearer, SessionRevoked
+from gateway.core.sessions.session import EndReason, NewSession, Owner, Presented, Session, Use
+from gateway.core.sessions.token_family import Family, standing, succeeded
 
 
 @dataclass(slots=True)

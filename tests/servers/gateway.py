@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from gateway.core.limits import DEFAULTS
+from gateway.core.front_door.limits import DEFAULTS
 from tests.servers.pocketbase import PocketBaseServer
 from tests.servers.process import directory, free_port, server
 

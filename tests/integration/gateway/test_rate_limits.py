@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
-from gateway.core.limits import DEFAULTS
+from gateway.core.front_door.limits import DEFAULTS
 from tests.servers.gateway import GatewayServer, User, signed_up
 from tests.servers.pocketbase import PocketBaseServer
 from tests.session_client import NOTES, USERS, Pair, clients_of, credentials, two_gateways

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.cache_key import Member
-from gateway.core.catalogue import Collection
-from gateway.core.read_plan import Plan, Plans
-from gateway.core.schema import Schema
+from gateway.core.caching.cache_key import Member
+from gateway.core.caching.read_plan import Plan, Plans
+from gateway.core.collections.catalogue import Collection
+from gateway.core.collections.schema import Schema
 from tests.direct_pocketbase import DirectPocketBase, asking
 from tests.random_worlds import (
     STAFF_FIELDS,

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import pytest
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.account_change import CHANGED_THOUGH_REFUSED, Doubtful, Ended
-from gateway.core.catalogue import Collection
-from gateway.core.exchange import UpstreamRequest
-from gateway.core.principal import Principal
-from gateway.core.session import Owner
+from gateway.core.collections.catalogue import Collection
+from gateway.core.front_door.exchange import UpstreamRequest
+from gateway.core.sessions.account_change import CHANGED_THOUGH_REFUSED, Doubtful, Ended
+from gateway.core.sessions.principal import Principal
+from gateway.core.sessions.session import Owner
 from gateway.follow_write import Effects, Writing, effects_of
 from tests.fakes.memory_upstream import MemoryUpstream
 

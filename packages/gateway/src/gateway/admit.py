@@ -10,17 +10,17 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.core.errors import ServiceError, UpstreamUnavailable
-from gateway.aim_read import Ask
-from gateway.answer_read import Hit, Reads
-from gateway.core.cross_origin import preflight
-from gateway.core.headers import check_host, has_body
-from gateway.core.limits import action_of
-from gateway.core.pocketbase_route import Route, find
-from gateway.core.principal import Principal
+from gateway.bodies.receive import ClientGone, Closing, Incoming
+from gateway.core.front_door.cross_origin import preflight
+from gateway.core.front_door.headers import check_host, has_body
+from gateway.core.front_door.limits import action_of
+from gateway.core.front_door.pocketbase_route import Route, find
+from gateway.core.sessions.principal import Principal
 from gateway.forward import Forwarding, Request
 from gateway.limit import Limits, TooMany
 from gateway.observe import Sampling, operations, tell
-from gateway.receive import ClientGone, Closing, Incoming
+from gateway.reads.aim import Ask
+from gateway.reads.answer import Hit, Reads
 from gateway.reply import Reply
 
 logger = structlog.get_logger(__name__)

@@ -36,31 +36,31 @@ from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_htt
 from gateway.adapters.valkey_revocations import ValkeyRevocations
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.admit import Admission
-from gateway.aim_read import Aims
-from gateway.answer_read import Reads
-from gateway.cache_routes import operator_cache
-from gateway.core.client_address import TrustedProxies
-from gateway.core.sealed_session import SessionSeal
-from gateway.core.session_token import OWN_AUDIENCE, Terms
-from gateway.end_sessions import Endings, Nobody
-from gateway.explain_read import Explaining
+from gateway.core.front_door.client_address import TrustedProxies
+from gateway.core.sessions.sealed_session import SessionSeal
+from gateway.core.sessions.session_token import OWN_AUDIENCE, Terms
 from gateway.forward import Forwarding
-from gateway.hear_revocations import Obedience
-from gateway.identify import Callers, TokenCheck
 from gateway.limit import Limits
-from gateway.load_read import Loading
-from gateway.note_use import Uses
 from gateway.observe import Sampling
 from gateway.open_forwarding import RuleParts, build_forwarding, open_rules
 from gateway.open_reads import ReadGround, open_read_ground, terms_of
 from gateway.operator_routes import OperatorGate, operator_rules, operator_sessions
+from gateway.reads.aim import Aims
+from gateway.reads.answer import Reads
+from gateway.reads.explain import Explaining
+from gateway.reads.load import Loading
+from gateway.reads.routes import operator_cache
+from gateway.reads.watch import Rechecks
 from gateway.report_health import HealthReport
 from gateway.routes import Gateway, install_refusals, router
-from gateway.session_routes import Sessions
-from gateway.session_routes import router as session_router
+from gateway.sessions.end import Endings, Nobody
+from gateway.sessions.hear_revocations import Obedience
+from gateway.sessions.identify import Callers, TokenCheck
+from gateway.sessions.note_use import Uses
+from gateway.sessions.routes import Sessions
+from gateway.sessions.routes import router as session_router
+from gateway.sessions.sign_in import SignIns
 from gateway.settings import Settings
-from gateway.sign_in import SignIns
-from gateway.watch_records import Rechecks
 
 
 class State(TypedDict):

@@ -6,29 +6,29 @@ from typing import Any, Protocol, cast
 
 import orjson
 
+from gateway.bodies.receive import Incoming
+from gateway.bodies.take_in import Intake
 from gateway.carry_write import OVERLONG, KnownCollections, check_size, collected, taken_in, upstream_request
-from gateway.core.account_change import TAKES_OVER
-from gateway.core.catalogue import Collection
-from gateway.core.cross_origin import ALLOW_ORIGIN
-from gateway.core.exchange import UpstreamAnswer
-from gateway.core.expand_paths import expands_of
-from gateway.core.field_values import settled
-from gateway.core.headers import inbound, replaced_body
-from gateway.core.json_body import is_object
+from gateway.core.bodies.json_body import is_object
+from gateway.core.bodies.record_body import ReceivedBody
+from gateway.core.bodies.struct_bodies import AUTH_BODIES, identity_in, struct_document, struct_fields
+from gateway.core.collections.catalogue import Collection
+from gateway.core.collections.expand_paths import expands_of
+from gateway.core.collections.field_values import settled
+from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
+from gateway.core.front_door.exchange import UpstreamAnswer
+from gateway.core.front_door.headers import inbound, replaced_body
 from gateway.core.operation import Read, Write
-from gateway.core.record_body import ReceivedBody
 from gateway.core.refusals import UnreadableAnswer
 from gateway.core.request import Call
-from gateway.core.struct_bodies import AUTH_BODIES, identity_in, struct_document, struct_fields
-from gateway.core.upload_checks import PLAIN_BODY_BYTES
-from gateway.end_sessions import Endings
+from gateway.core.sessions.account_change import TAKES_OVER
+from gateway.core.uploads.upload_checks import PLAIN_BODY_BYTES
 from gateway.follow_write import Writing, effects_of_auth
-from gateway.judge import Hearing, Judge
+from gateway.judging.judge import Hearing, Judge
 from gateway.open_hearing import hearing_of
-from gateway.receive import Incoming
 from gateway.reply import Reply
-from gateway.sign_in import Origin, SignIns
-from gateway.take_in import Intake
+from gateway.sessions.end import Endings
+from gateway.sessions.sign_in import Origin, SignIns
 
 REFRESH = "auth-refresh"
 MAX_SIGN_IN_BYTES = 1024 * 1024

@@ -5,7 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.core.account_change import (
+from gateway.core.collections.catalogue import Collection
+from gateway.core.front_door.exchange import Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.core.request import Call
+from gateway.core.sessions.account_change import (
     CHANGED_THOUGH_REFUSED,
     Doubtful,
     Ended,
@@ -13,10 +16,7 @@ from gateway.core.account_change import (
     account_changes,
     changes_record,
 )
-from gateway.core.catalogue import Collection
-from gateway.core.exchange import Upstream, UpstreamAnswer, UpstreamRequest
-from gateway.core.principal import Principal
-from gateway.core.request import Call
+from gateway.core.sessions.principal import Principal
 
 
 class ChangeSink(Protocol):

@@ -3,21 +3,21 @@
 from typing import Protocol
 
 from common.core.errors import InvalidRequest, ServiceError
+from gateway.bodies.receive import TOO_LARGE, Incoming
 from gateway.carry_batch import Batches
 from gateway.carry_read import RecordReads
 from gateway.carry_sign_in import SignInCalls
 from gateway.carry_write import ACTIONS, RecordWrites, canonical_query
+from gateway.core.bodies.media_type import of_request
 from gateway.core.body_refusals import TooSlow
-from gateway.core.catalogue import Collection
-from gateway.core.client_address import TrustedProxies
-from gateway.core.headers import declared_length
-from gateway.core.media_type import of_request
-from gateway.core.principal import Principal
-from gateway.core.query import MAX_QUERY_BYTES, parse
+from gateway.core.collections.catalogue import Collection
+from gateway.core.front_door.client_address import TrustedProxies
+from gateway.core.front_door.headers import declared_length
+from gateway.core.front_door.query import MAX_QUERY_BYTES, parse
 from gateway.core.refusals import TooLarge
 from gateway.core.request import Call, Request
+from gateway.core.sessions.principal import Principal
 from gateway.pass_on import Passing
-from gateway.receive import TOO_LARGE, Incoming
 from gateway.reply import Reply
 
 __all__ = ["Forwarding", "Request"]

@@ -2,9 +2,9 @@
 
 from common.core.rate_limit_decision import Decision, LimitReached
 from common.limiter import By, RateLimiter, Rules, client_network
-from gateway.core.limits import TOO_MANY, action_of, rule_for
-from gateway.core.pocketbase_route import Route
-from gateway.core.principal import Principal
+from gateway.core.front_door.limits import TOO_MANY, action_of, rule_for
+from gateway.core.front_door.pocketbase_route import Route
+from gateway.core.sessions.principal import Principal
 
 
 class TooMany(LimitReached):

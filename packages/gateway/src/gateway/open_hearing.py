@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 
 from common.correlation import REQUEST_ID_HEADER, outgoing
-from gateway.core.principal import Principal
 from gateway.core.request import Call
-from gateway.core.rule_context import GUEST, Asker, Metadata, readable_headers
-from gateway.judge import Hearing, Judge
+from gateway.core.rule_files.context import GUEST, Asker, Metadata, readable_headers
+from gateway.core.sessions.principal import Principal
+from gateway.judging.judge import Hearing, Judge
 
 
 def hearing_of(judge: Judge, call: Call) -> Hearing:

@@ -18,12 +18,12 @@ from common.adapters.valkey_rate_limit import ValkeyCounters
 from common.cache import Cache, CacheOptions, Codec, open_cache, typed
 from common.core.errors import UpstreamUnavailable
 from common.limiter import open_limiter
-from gateway.core.kept_answer import Kept, KeptAnswer, KeptMember
-from gateway.core.limits import rules_of
+from gateway.core.caching.kept_answer import Kept, KeptAnswer, KeptMember
+from gateway.core.front_door.limits import rules_of
 from gateway.limit import Limits
-from gateway.load_read import Terms
+from gateway.reads.load import Terms
+from gateway.reads.watch import SOURCE, Listing, RecordWatch
 from gateway.settings import Settings
-from gateway.watch_records import SOURCE, Listing, RecordWatch
 
 logger = structlog.get_logger(__name__)
 

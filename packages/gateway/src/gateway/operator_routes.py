@@ -5,15 +5,15 @@ from typing import Any, Protocol
 from fastapi import APIRouter, Depends, Request, Response
 
 from common.core.errors import NotFound
-from gateway.core.catalogue import Collection
-from gateway.core.headers import bearer_token
-from gateway.core.operator_key import check_operator_key
-from gateway.core.pocketbase_route import NOT_FOUND
-from gateway.core.rule_journal import Journal
-from gateway.core.rule_report import report
-from gateway.core.rule_set import RuleSet
-from gateway.core.session import Owner, SessionList, shown
-from gateway.end_sessions import Endings
+from gateway.core.collections.catalogue import Collection
+from gateway.core.front_door.headers import bearer_token
+from gateway.core.front_door.pocketbase_route import NOT_FOUND
+from gateway.core.rule_files.journal import Journal
+from gateway.core.rule_files.report import report
+from gateway.core.rule_files.rule_set import RuleSet
+from gateway.core.sessions.operator_key import check_operator_key
+from gateway.core.sessions.session import Owner, SessionList, shown
+from gateway.sessions.end import Endings
 
 
 class AdmittedCollections(Protocol):

@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.bodies.receive import Incoming, watched
+from gateway.bodies.take_in import Intake
 from gateway.carry_sign_in import Attempts
 from gateway.carry_write import check_size, taken_in, upstream_request
-from gateway.core.cross_origin import ALLOW_ORIGIN
-from gateway.core.exchange import Upstream, UpstreamAnswer, UpstreamRequest
-from gateway.core.headers import inbound
-from gateway.core.record_body import UpstreamBody
-from gateway.core.request import Call
-from gateway.core.struct_bodies import (
+from gateway.core.bodies.record_body import UpstreamBody
+from gateway.core.bodies.struct_bodies import (
     AUTH_BODIES,
     FILE_TOKEN_BODY,
     REALTIME_BODY,
@@ -20,11 +18,13 @@ from gateway.core.struct_bodies import (
     struct_document,
     struct_fields,
 )
-from gateway.core.upload_checks import PLAIN_BODY_BYTES
+from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
+from gateway.core.front_door.exchange import Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.core.front_door.headers import inbound
+from gateway.core.request import Call
+from gateway.core.uploads.upload_checks import PLAIN_BODY_BYTES
 from gateway.follow_write import Writing, effects_of_auth
-from gateway.receive import Incoming, watched
 from gateway.reply import Reply
-from gateway.take_in import Intake
 
 
 class Passing:

@@ -8,8 +8,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from common.core.errors import ServiceError
+from gateway.core.front_door.pocketbase_route import NOT_FOUND
 from gateway.core.health_report import as_text, is_healthy, public
-from gateway.core.pocketbase_route import NOT_FOUND
 from gateway.core.refusal_answer import body_of, headers_of, shape, status_of
 from gateway.report_health import HealthReport
 

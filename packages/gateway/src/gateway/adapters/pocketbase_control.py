@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from common.adapters.pocketbase import PocketBase
 from common.core.errors import NotFound, ServiceError, UpstreamUnavailable
 from common.core.pocketbase_answers import Record
-from gateway.core.catalogue import Catalogue, Collection, admitted, parse
-from gateway.core.pocketbase_route import NOT_FOUND
+from gateway.core.collections.catalogue import Catalogue, Collection, admitted, parse
+from gateway.core.front_door.pocketbase_route import NOT_FOUND
 
 PATIENCE_SECONDS = 5.0
 REFRESH_COOLDOWN_SECONDS = 0.25

@@ -7,7 +7,7 @@ import aiohttp
 from yarl import URL
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.exchange import UpstreamRequest
+from gateway.core.front_door.exchange import UpstreamRequest
 
 CHUNK_BYTES = 64 * 1024
 CONNECT_SECONDS = 5.0

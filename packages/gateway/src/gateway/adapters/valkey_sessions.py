@@ -16,8 +16,8 @@ from redis.exceptions import ConnectionError, RedisError
 
 from common.core.errors import Unauthenticated, UpstreamUnavailable
 from gateway.core.refusals import Banned
-from gateway.core.sealed_session import NONCE_BYTES, SessionSeal
-from gateway.core.session import EndReason, NewSession, Owner, Presented, Session, Use
+from gateway.core.sessions.sealed_session import NONCE_BYTES, SessionSeal
+from gateway.core.sessions.session import EndReason, NewSession, Owner, Presented, Session, Use
 
 logger = structlog.get_logger(__name__)
 

@@ -1,0 +1,170 @@
+"""Follows the record feed: what depends on a changed record dies, and with other rules nothing is taken as known.
+
+bus | record_feed.read | FeedReader.accept | cache.changed, cache.heard | collections.listed -> Plans
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from common.adapters.nats_bus import Bus
+from common.adapters.nats_listening import Gap, Received
+from common.core import subjects
+from common.core.epochs import EVERYTHING
+from common.core.errors import Forbidden, UpstreamUnavailable
+from common.core.messages import InvalidMessage
+from common.core.record_feed import Alive, Changed, FeedReader, RecordEvent, fingerprint, read
+from gateway.core.caching.read_plan import Plans
+from gateway.core.caching.record_tag import record_tag
+from gateway.core.collections.schema import Schema
+from gateway.core.sessions.account_change import Doubtful, Ended
+from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned
+from gateway.core.sessions.session import Owner
+from gateway.sessions.end import Endings
+
+logger = structlog.get_logger(__name__)
+
+SOURCE = "records"
+QUEUE = "gateway-endings"
+RETRY_SECONDS = 0.25
+REFUSED_SECONDS = 5.0
+
+
+class Drops(Protocol):
+    def changed(self, *tags: str) -> None: ...
+    def heard(self, source: str, epoch: str) -> None: ...
+
+
+class Listing(Protocol):
+    async def listed(self) -> Sequence[Mapping[str, Any]]:
+        """Every collection as PocketBase has it now. Raises UpstreamUnavailable."""
+        ...
+
+
+class RecordWatch:
+    """`plans` is None while it is not known which rules hold; `schema` is the last one that was known. `listen` and
+    `learn` must run beside the server.
+
+    It is a Hearer, too: a member whose session has ended may have been a guest to PocketBase an instant before.
+    """
+
+    def __init__(self, bus: Bus | None, cache: Drops, listing: Listing, enriched: Iterable[str]) -> None:
+        self.plans: Plans | None = None
+        self.schema = Schema(())
+        self._bus = bus
+        self._cache = cache
+        self._listing = listing
+        self._enriched = frozenset(enriched)
+        self._reader = FeedReader()
+        self._learned: Plans | None = None  # not in force until the feed says that these are the rules
+        self._known = ""
+        self._is_wanted = asyncio.Event()
+        self._is_wanted.set()
+
+    async def listen(self) -> None:
+        """For ever; without a bus nothing is ever heard, and so nothing is known."""
+        while self._bus:
+            try:
+                async with self._bus.listening(subjects.RECORDS, bytes) as told:
+                    async for item in told:
+                        self._take(item)
+            except Forbidden as error:
+                logger.error("the record feed is not heard", error=str(error))
+            finally:
+                self._lose()
+            await asyncio.sleep(REFUSED_SECONDS)
+
+    async def learn(self) -> None:
+        while self._bus:
+            await self._is_wanted.wait()
+            self._is_wanted.clear()
+            try:
+                self._know(await self._listing.listed())
+            except UpstreamUnavailable:
+                self._is_wanted.set()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def heard(self, notice: Notice) -> None:
+        match notice:
+            case SessionRevoked(collection_id=collection_id, record_id=record_id) if collection_id and record_id:
+                self._cache.changed(record_tag(collection_id, record_id))
+            case SessionRevoked() | UserBanned():
+                self._cache.changed(EVERYTHING)
+            case _:
+                pass
+
+    def missed(self) -> None:
+        self._cache.changed(EVERYTHING)
+
+    def _take(self, item: Received[bytes] | Gap) -> None:
+        if isinstance(item, Gap):
+            self._lose()
+            return
+        try:
+            said = self._reader.accept(read(item.subject, item.message))
+        except InvalidMessage as error:
+            logger.warning("the record feed says what cannot be read", error=str(error))
+            self._lose()
+            return
+        match said:
+            case Changed(event):
+                self._cache.changed(event.collection_id, record_tag(event.collection_id, event.id))
+            case Alive(run, schema) if self._learned is not None and schema == self._known:
+                self.plans = self._learned
+                self._cache.heard(SOURCE, run)
+            case Alive():
+                self._learned = None
+                self._doubt_rules()
+
+    def _lose(self) -> None:
+        self._reader.miss()
+        self._doubt_rules()
+
+    def _doubt_rules(self) -> None:
+        if self.plans is not None:
+            self.plans = None
+            self._cache.changed(EVERYTHING)
+        if self._learned is None:
+            self._is_wanted.set()
+
+    def _know(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        schema = self.schema = Schema(rows)
+        enriched = (schema.find(name) for name in self._enriched)
+        self._known = fingerprint(rows)
+        self._learned = Plans(schema, frozenset(collection.id for collection in enriched if collection))
+
+
+class Rechecks:
+    """Ends the sessions of auth records that were changed or deleted past the gateway: one process for each change."""
+
+    def __init__(self, bus: Bus, endings: Endings, watch: RecordWatch) -> None:
+        self._bus = bus
+        self._endings = endings
+        self._watch = watch
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async with self._bus.listening(subjects.RECORDS, bytes, queue=QUEUE) as told:
+                    async for item in told:
+                        if not isinstance(item, Gap):
+                            await self._take(item)
+            except Forbidden as error:
+                logger.error("the record feed is not heard", error=str(error))
+            await asyncio.sleep(REFUSED_SECONDS)
+
+    async def _take(self, item: Received[bytes]) -> None:
+        try:
+            event = read(item.subject, item.message)
+        except InvalidMessage:
+            return
+        if not isinstance(event, RecordEvent) or event.action == "create":
+            return
+        collection = self._watch.schema.find(event.collection_id)
+        if collection is None or not collection.is_auth:
+            return
+        owner = Owner(collection.id, event.id)
+        change = Ended(owner, "record deleted") if event.action == "delete" else Doubtful(owner)
+        await self._endings.follow([change], collection)
