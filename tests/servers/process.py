@@ -23,7 +23,7 @@ PORTS = range(12_000, 32_000)
 
 RESERVATIONS = Path(tempfile.gettempdir()) / "pocketwire-test-ports"
 
-_candidates = itertools.cycle(random.Random(os.getpid()).sample(PORTS, len(PORTS)))  # noqa: S311 - no secret
+_candidates = itertools.cycle(random.Random(os.getpid()).sample(PORTS, len(PORTS)))
 _reserved: list[TextIO] = []
 
 
