@@ -285,7 +285,7 @@ async def test_the_operator_is_told_why_a_read_is_kept_or_not(site: Site, scene:
     posts = await scene.collection(viewRule=OWNED)
     id = await scene.record(posts, title="first", owner=ann.id)
     await kept(scene.here, path_of(posts, id), ann)
-    url = f"{site.servers[0].operations_url}/operator/cache/explain"
+    url = f"{site.servers[0].operations_url}/cache/explain"
     asked = {"path": path_of(posts, id), "principal": f"users/{ann.id}"}
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {OPERATOR_KEY}"}) as operator:
         told = (await operator.get(url, params=asked)).json()

@@ -11,7 +11,7 @@ class Explains(Protocol):
 
 
 def operator_cache(gate: Callable[[Request], Awaitable[None]], explaining: Explains) -> APIRouter:
-    router = APIRouter(prefix="/operator/cache", dependencies=[Depends(gate)])
+    router = APIRouter(prefix="/cache", dependencies=[Depends(gate)])
 
     @router.get("/explain")
     async def explain(
