@@ -289,13 +289,13 @@ async def test_the_operator_is_told_why_a_read_is_kept_or_not(site: Site, scene:
     asked = {"path": path_of(posts, id), "principal": f"users/{ann.id}"}
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {OPERATOR_KEY}"}) as operator:
         told = (await operator.get(url, params=asked)).json()
-        assert told["class"] == "AuthProjection"
+        assert told["class"] == "auth-projection"
         assert told["depends_on"] == [posts]
         assert told["cache"]["outcome"] == "hit"
         stranger = (await operator.get(url, params={"path": path_of(posts, id)})).json()
         assert stranger["cache"]["outcome"] == "miss"
         random = (await operator.get(url, params={"path": f"{path_of(posts)}?sort=@random"})).json()
-        assert random["class"] == "Never"
+        assert random["class"] == "never"
     async with httpx.AsyncClient() as nobody:
         assert (await nobody.get(url, params=asked)).status_code in (401, 403)
 

@@ -70,7 +70,7 @@ class Aimed:
 
     def count(self, outcome: Told) -> None:
         if (counter := self.counters.get(outcome)) is None:
-            shared = type(self.plan.verdict.cache_class).__name__.lower()
+            shared = self.plan.verdict.cache_class.name
             counter = self.counters[outcome] = operations(self.place.collection.name, self.place.kind, shared, outcome)
         counter.inc()
 

@@ -351,7 +351,7 @@ def test_every_decision_is_explained_without_anybodys_values() -> None:
         "@request.auth.role = 'x' && @request.query.q != '' && @request.headers.x_t = '' && @request.auth.id = ''"
     )
     told = plan("expand=author&filter=title%3D'a'&q=1", of_schema=found).explained(found)
-    assert told["class"] == "AuthProjection"
+    assert told["class"] == "auth-projection"
     assert told["keyed_by"] == ["id", "role"]
     assert told["headers"] == ["x_t"]
     assert told["parameters"] == ["q"]
@@ -360,6 +360,6 @@ def test_every_decision_is_explained_without_anybodys_values() -> None:
     assert "the list rule of posts reads the parameter q." in told["why"]
     assert any("e-mail" in reason for reason in told["why"])
     assert plan().explained(schema())["why"] == ["Nothing that decides the answer depends on who asks."]
-    assert plan(of_schema=schema(LOCKED), name="locked").explained(schema())["class"] == "Never"
+    assert plan(of_schema=schema(LOCKED), name="locked").explained(schema())["class"] == "never"
     private = ruled("@request.auth.team.name = ''")
     assert "more of the caller's record" in plan(of_schema=private).explained(private)["why"][0]

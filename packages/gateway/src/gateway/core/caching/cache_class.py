@@ -7,7 +7,7 @@ others and share nothing, not even with each other.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from gateway.core.caching.read_clauses import Clauses, Read
 from gateway.core.caching.rule_uses import Source, Use
@@ -19,11 +19,14 @@ from gateway.core.collections.view_query import is_unsteady
 class Public:
     """One answer for all, guests and members of every collection."""
 
+    name: ClassVar = "public"
+
 
 @dataclass(frozen=True, slots=True)
 class AuthProjection:
     """One answer for all callers of one collection whose records hold the same in `fields`, one for all guests."""
 
+    name: ClassVar = "auth-projection"
     fields: frozenset[str]
 
 
@@ -31,9 +34,12 @@ class AuthProjection:
 class Private:
     """One answer for one session, one for all guests."""
 
+    name: ClassVar = "private"
+
 
 @dataclass(frozen=True, slots=True)
 class Never:
+    name: ClassVar = "never"
     reason: str
 
 

@@ -70,7 +70,7 @@ class Plan:
         cache_class = self.verdict.cache_class
         found = (schema.find(id) for id in self.depends_on)
         return {
-            "class": type(cache_class).__name__,
+            "class": cache_class.name,
             "keyed_by": sorted(cache_class.fields) if isinstance(cache_class, AuthProjection) else [],
             "headers": sorted(self.verdict.headers),
             "parameters": sorted(self.verdict.parameters),
