@@ -38,7 +38,7 @@ def base64url(data: bytes) -> str:
 
 @contextmanager
 def gateway_server(
-    pocketbase: PocketBaseServer, valkey_url: str, changed: Mapping[str, str] | None = None
+    pocketbase: PocketBaseServer, valkey_url: str, changed: Mapping[str, str] | None = None, *, module: str = "gateway"
 ) -> Generator[GatewayServer]:
     port, operations_port = free_port(), free_port()
     signing_key, session_key = secrets.token_bytes(31).rjust(32, b"\1"), secrets.token_bytes(32)
@@ -58,7 +58,7 @@ def gateway_server(
     with directory() as home:
         log, spool = home / "gateway.log", home / "spool"
         spool.mkdir()
-        command = [sys.executable, "-m", "gateway", "serve"]
+        command = [sys.executable, "-m", module, "serve"]
         environment = {"GATEWAY_SPOOL_DIRECTORY": str(spool), **environment}
         with server(command, port=port, log=log, environment=environment) as process:
             yield GatewayServer(
