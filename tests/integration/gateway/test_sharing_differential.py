@@ -14,15 +14,14 @@ from gateway.core.caching.read_plan import Plan, Plans
 from gateway.core.collections.catalogue import Collection
 from gateway.core.collections.schema import Schema
 from tests.direct_pocketbase import DirectPocketBase, asking
+from tests.random_reads import Asked, random_read
 from tests.random_worlds import (
     STAFF_FIELDS,
     STAFF_ID,
     TEAM_FIELDS,
     TEAMS,
     USER_FIELDS,
-    Asked,
     World,
-    random_read,
     random_record,
     random_rule,
     random_view,
