@@ -31,6 +31,11 @@ class GatewayServer:
     process_id: int
     spool: Path
 
+    def workers(self) -> set[int]:
+        """The processes that it has started."""
+        children = f"/proc/{self.process_id}/task/{self.process_id}/children"
+        return set(map(int, Path(children).read_text().split()))
+
 
 def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
