@@ -316,6 +316,18 @@ def test_a_view_depends_on_its_tables_wherever_it_is_touched() -> None:
     assert not plan(of_schema=clock, name="seen").is_kept
 
 
+def test_what_reads_a_collection_of_pocketbases_own_is_never_kept() -> None:
+    """The record feed does not tell of them: whoever a rule lets in by such a record would stay in."""
+    own = collection("_externalAuths", field("recordRef"), system=True, listRule=None, viewRule=None)
+    view = collection("providers", field("provider"), type="view", viewQuery="SELECT id, provider FROM _externalAuths")
+    rule = "@collection._externalAuths.recordRef ?= @request.auth.id"
+    found = schema(own, view, {**POSTS, "listRule": rule})
+    for name in ("posts", "providers"):
+        assert plan(of_schema=found, name=name).verdict.cache_class == Never(
+            "Nobody is told of changes to _externalAuths."
+        )
+
+
 def test_an_ambiguous_name_is_never_guessed() -> None:
     odd = collection("id_teams", field("name"))
     assert not plan(of_schema=ruled("@collection.id_teams.name = ''", odd)).is_kept

@@ -108,6 +108,9 @@ def forbidden(read: Read, clauses: Clauses, touched: Iterable[Collection], asker
         return "The order is random."
     if read.kind == "file" and any(field.is_protected for field in read.collection.fields):
         return f"{read.collection.name} has protected files."
+    untold = sorted(collection.name for collection in touched if collection.is_system)
+    if untold:  # the record feed leaves out PocketBase's own collections
+        return f"Nobody is told of changes to {untold[0]}."
     unsteady = sorted(view.name for view in touched if view.is_view and is_unsteady(view.view_query))
     if unsteady:
         return f"The view {unsteady[0]} may read the clock, chance or what is no collection."
