@@ -79,3 +79,14 @@ async def test_sign_ins_are_counted_by_address_before_pocketbase_hears_of_them(b
     user = await signed_up(both.there)
     answer = await both.here.post(f"{USERS}/auth-with-password", json=credentials(user), headers=headers)
     assert answer.status_code == 200
+
+
+async def test_attempts_for_one_account_count_wherever_they_come_from_and_whatever_else_they_say(both: Pair) -> None:
+    path = "/api/collections/devices/request-otp"
+    statuses: list[int] = []
+    for number in range(6):
+        body = {"email": "Victim@example.com" if number % 2 else "victim@example.com", "identity": f"other {number}"}
+        answer = await both.there.post(path, json=body, headers=from_address(f"198.18.{number}.1"))
+        statuses.append(answer.status_code)
+    assert statuses[4:] == [429, 429]
+    assert 429 not in statuses[:4]

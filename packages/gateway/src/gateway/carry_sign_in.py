@@ -88,8 +88,9 @@ class SignInCalls:
                 await self._answered(entry, answer, reply)
 
     async def _checked(self, entry: Entry, received: ReceivedBody) -> Mapping[str, Any]:
-        fields = struct_fields(received, AUTH_BODIES[entry.endpoint])
-        if identity := identity_in(fields):
+        known = AUTH_BODIES[entry.endpoint]
+        fields = struct_fields(received, known)
+        if identity := identity_in(fields, known):
             await self._attempts.identified(entry.collection.name, entry.endpoint, identity)
         return await with_ruled_record(fields, entry) if entry.endpoint == TAKES_OVER else fields
 

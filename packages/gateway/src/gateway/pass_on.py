@@ -70,7 +70,7 @@ class Passing:
                 await passed_on(answer, reply)
 
     async def _count(self, call: Call, fields: Mapping[str, Any]) -> None:
-        if call.collection and (identity := identity_in(fields)):
+        if call.collection and (identity := identity_in(fields, shape_of(call))):
             await self._attempts.identified(call.collection.name, call.request.route.after[-1], identity)
 
 

@@ -23,6 +23,7 @@ def claimed(*values: bytes) -> list[tuple[bytes, bytes]]:
         ("127.0.0.1", [b"nonsense"], "127.0.0.1"),
         ("127.0.0.1", [b"203.0.113.9,"], "127.0.0.1"),
         ("127.0.0.1", [b"::ffff:203.0.113.9"], "203.0.113.9"),
+        ("127.0.0.1", [b"fe80::1%whatever one likes"], "127.0.0.1"),
     ],
 )
 def test_the_rightmost_address_of_the_last_header_counts(peer: str, values: list[bytes], address: str) -> None:

@@ -44,6 +44,7 @@ AUTH_BODIES: Mapping[str, Mapping[str, Shape]] = {
 }
 REALTIME_BODY: Mapping[str, Shape] = {"clientId": "text", "subscriptions": "texts"}
 FILE_TOKEN_BODY: Mapping[str, Shape] = {}
+_IDENTITIES = ("identity", "email", "otpId")
 _OAUTH2_REDIRECT = ("state", "code", "error", "user")
 
 
@@ -62,9 +63,9 @@ def struct_document(fields: Mapping[str, Any]) -> UpstreamBody:
     return UpstreamBody("application/json", len(document), (document,))
 
 
-def identity_in(fields: Mapping[str, Any]) -> str | None:
-    """Whom a step of signing in is about, as far as its body says."""
-    found = (fields.get(name) for name in ("identity", "email", "otpId"))
+def identity_in(fields: Mapping[str, Any], known: Mapping[str, Shape]) -> str | None:
+    """Whom a step of signing in is about, by the name that PocketBase binds there: another could say anything."""
+    found = (fields.get(name) for name in _IDENTITIES if name in known)
     return next((value for value in found if isinstance(value, str) and value), None)
 
 

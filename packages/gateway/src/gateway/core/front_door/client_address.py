@@ -30,9 +30,11 @@ class TrustedProxies:
 
 
 def parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """An IPv4 address that is wrapped in IPv6 counts as itself."""
+    """An IPv4 address that is wrapped in IPv6 counts as itself. One with a zone is none: that may be any text."""
     try:
         address = ip_address(text.strip())
     except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
         return None
     return getattr(address, "ipv4_mapped", None) or address
