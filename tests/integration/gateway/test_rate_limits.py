@@ -14,6 +14,7 @@ OFF = {name: {"limit": 0} for name in DEFAULTS}
 HOUR_MS = 3_600_000
 LIMITS = {
     **OFF,
+    "default": {"limit": 3, "every": HOUR_MS},
     "list": {"limit": 5, "every": HOUR_MS},
     "notes:create": {"limit": 3, "every": HOUR_MS},
     "devices:auth": {"limit": 4, "every": HOUR_MS},
@@ -90,3 +91,12 @@ async def test_attempts_for_one_account_count_wherever_they_come_from_and_whatev
         statuses.append(answer.status_code)
     assert statuses[4:] == [429, 429]
     assert 429 not in statuses[:4]
+
+
+async def test_what_the_gateway_answers_itself_is_limited_by_address(both: Pair) -> None:
+    headers, paths = from_address("198.19.0.1"), ("/sessions", "/healthz", "/.well-known/jwks.json", "/sessions")
+    statuses = [(await both.here.get(path, headers=headers)).status_code for path in paths]
+    assert statuses[-1] == 429
+    assert 429 not in statuses[:-1]
+    answer = await both.there.delete("/sessions/any", headers=headers)
+    assert answer.json() == {"data": {}, "message": "Too Many Requests.", "status": 429}

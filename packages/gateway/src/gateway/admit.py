@@ -144,6 +144,8 @@ class Admission:
             await self._forwarded(visit, route)
         else:
             visit.kind = "local"
+            address = forwarding_of(visit.scope).client_address(visit.peer, visit.headers)
+            await limits_of(visit.scope).require_default(address)
             await self._routed(visit.scope, visit.receive, visit.reply.send)
 
     async def _forwarded(self, visit: Visit, route: Route) -> None:

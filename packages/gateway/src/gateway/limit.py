@@ -3,6 +3,7 @@
 import hashlib
 
 from common.core.rate_limit_decision import Decision, LimitReached
+from common.core.rate_limit_rule import DEFAULT
 from common.limiter import By, RateLimiter, Rules, client_network
 from gateway.core.front_door.limits import TOO_MANY, action_of, rule_for
 from gateway.core.front_door.pocketbase_route import Route
@@ -44,6 +45,10 @@ class Limits:
             await self._use(rule, By(address=client_network(address)))
         if action != "auth" or principal is not None:
             await self._use(rule, counted_by(principal, address))
+
+    async def require_default(self, address: str) -> None:
+        """Count a use of what is no part of PocketBase. Raises TooMany."""
+        await self._use(DEFAULT, By(address=client_network(address)))
 
     async def identified(self, collection: str, endpoint: str, identity: str) -> None:
         """Count an attempt to come in as `identity`, from wherever it is made. Raises TooMany."""
