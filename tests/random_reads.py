@@ -1,12 +1,41 @@
 """Random reads of a random world, spelt in the many ways of clients."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from urllib.parse import quote
 
-from tests.random_worlds import WORDS, World, back_relations, conditions, nested
+from tests.random_worlds import STAFF_ID, TEAMS, USERS_ID, VIEW_ID, WORDS, World, back_relations, conditions, nested
+
+ODD: Mapping[str, Sequence[str]] = {
+    "filter": (
+        "f0 =",
+        "nope = 'x'",
+        "((id != ''))",
+        "@request.auth.id != ''",
+        "@collection.users.id != ''",
+        "tokenKey != ''",
+        "password != ''",
+        "email ~ 'u1'",
+        "id != @now",
+        "id < @yesterday",
+        "id ~ '%' || id ~ '_'",
+        "1 = 1",
+        "id = null",
+        "id = 'a\\'b'",
+        'id != "x" // comment',
+        "id:length > 0",
+        "geoDistance(1, 2, 3, 4) > 1",
+    ),
+    "sort": ("nope", "tokenKey", "@random,id", "id.id", "+id", " id", "-@rowid", "collectionName", ","),
+    "fields": ("", "*", "nope", "*:excerpt(2,true)", "expand.*", "-id"),
+    "expand": ("nope", "*", "f1.", " f1", "f1,f1", "f1.f2.f3.f4.f5.f6.f7"),
+    "page": ("-1", "99999999999999999999", "1.5", " 1", ""),
+    "perPage": ("-1", "99999999999999999999", "1.5", " 2", ""),
+    "skipTotal": ("", "yes", "0"),
+}
+HEADERS = ((), (), (("X-Tenant", "x"),), (("X-Tenant", "y"),), (("X_Tenant", "x"),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +88,13 @@ def random_parameters(world: World, name: str) -> dict[str, str]:
     for parameter in ("q", "unknown"):
         if random.random() < 0.25:
             found[parameter] = random.choice(WORDS)
-    return found
+    return with_oddities(random, found)
+
+
+def with_oddities(random: Random, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Some of the parameters as hardly anybody says them, or as PocketBase refuses them."""
+    odd = {name: random.choice(values) for name, values in ODD.items() if random.random() < 0.03}
+    return {**parameters, **odd}
 
 
 def random_sort(world: World, name: str) -> str:
@@ -91,8 +126,14 @@ def random_read(world: World, names: Sequence[str]) -> Asked:
     random = world.random
     name = random.choice(names)
     of = name if name != "scene" else random.choice(world.names)
-    parameters = random_parameters(world, name) if name != "scene" else {}
+    parameters = with_oddities(random, {}) if name == "scene" else random_parameters(world, name)
     kind = random.choice(("list", "list", "view"))
     record_id = random.choice((*world.ids.get(of, ()), "nosuchrecord000"))
-    headers = random.choice(((), (), (("X-Tenant", "x"),), (("X-Tenant", "y"),)))
-    return Asked(name, kind, record_id, spelt(random, parameters), headers)
+    spelling = random.choice((name, name, name, name.upper(), ids_of(world)[name]))
+    return Asked(spelling, kind, record_id, spelt(random, parameters), random.choice(HEADERS))
+
+
+def ids_of(world: World) -> dict[str, str]:
+    """Of the collections that are read."""
+    fixed = {"users": USERS_ID, "staff": STAFF_ID, "teams": TEAMS["id"], "scene": VIEW_ID}
+    return {**fixed, **{row["name"]: row["id"] for row in world.bases}}
