@@ -227,6 +227,7 @@ ROW: dict[str, Any] = {
     "fields": [
         {"name": "pic", "type": "file", "mimeTypes": ["image/png", "image/svg+xml"], "maxSelect": 2},
         {"name": "any", "type": "file", "maxSize": 10},
+        {"name": "doc", "type": "file"},
     ]
 }
 
@@ -246,6 +247,9 @@ ROW: dict[str, Any] = {
             {"pic": "validation_invalid_mime_type", "any": "validation_file_size_limit"},
         ),
         ([file("gone", b"1")], {}),
+        ([file("doc", pictures.jpeg((5000, 5000), padding=2_000_000))], {"doc": "validation_image_too_large"}),
+        ([file("doc", pictures.jpeg((50, 50), padding=2_000_000))], {}),
+        ([file("doc", pictures.jpeg((50, 50), fill=b"\xff\xe0\0\2" * 5000))], {"doc": "validation_invalid_image"}),
     ],
 )
 async def test_files_are_looked_into_before_anybody_else_sees_them(

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from gateway.core.bodies.field_names import field_of
 from gateway.core.bodies.record_body import RecordBody, UploadedFile
 from gateway.core.body_refusals import FieldError, InvalidFields
-from gateway.core.uploads import image_size
 from gateway.core.uploads.file_type import IMAGES
+from gateway.core.uploads.image_size import LOOK_BYTES, Hidden, Size, look_into
 from gateway.core.uploads.svg_content import ActiveContent, SvgScan
 from gateway.core.uploads.upload_checks import (
     TAIL_BYTES,
@@ -18,7 +18,10 @@ from gateway.core.uploads.upload_checks import (
     needs_scan,
     too_large,
     type_error,
+    unreadable,
 )
+
+WINDOW_BYTES = 256 * 1024
 
 
 async def inspect(body: RecordBody, fields: Mapping[str, FileField], *, refusal: str, max_pixels: int) -> None:
@@ -43,11 +46,30 @@ async def error_of(field: FileField, file: UploadedFile, max_pixels: int) -> Fie
 
 
 async def image_fault(field: FileField, file: UploadedFile, max_pixels: int) -> FieldError | None:
-    head = await file.content.read(0, image_size.HEAD_BYTES)
-    if error := image_error(field, file, head, max_pixels):
+    try:
+        size = await size_of(file)
+    except Hidden:
+        return unreadable(file)
+    if error := image_error(field, file, size, max_pixels):
         return error
     tail = await file.content.read(max(file.size_bytes - TAIL_BYTES, 0), TAIL_BYTES)
     return disguise_error(field, file, tail)
+
+
+async def size_of(file: UploadedFile) -> Size | None:
+    """Raises Hidden."""
+    look = look_into(file.detected_type or "")
+    if look is None:
+        return None
+    begin, window = 0, b""
+    try:
+        offset = next(look)
+        while True:
+            if not begin <= offset <= begin + len(window) - LOOK_BYTES:
+                begin, window = offset, await file.content.read(offset, WINDOW_BYTES)
+            offset = look.send(window[offset - begin : offset - begin + LOOK_BYTES])
+    except StopIteration as found:
+        return found.value
 
 
 async def would_run(file: UploadedFile) -> bool:

@@ -14,7 +14,7 @@ from gateway.core.bodies.field_names import field_of
 from gateway.core.bodies.record_body import UploadedFile
 from gateway.core.body_refusals import FieldError
 from gateway.core.uploads.file_type import CERTAIN, HTML, IMAGES, SVG, named_by, normal
-from gateway.core.uploads.image_size import size_of
+from gateway.core.uploads.image_size import Size
 
 DEFAULT_MAX_BYTES = 5 * 1024 * 1024
 PLAIN_BODY_BYTES = 32 * 1024 * 1024
@@ -103,15 +103,12 @@ def is_contradicted(file: UploadedFile) -> bool:
     return not claimed <= ({file.detected_type} if file.detected_type in CERTAIN else {SVG, HTML})
 
 
-def image_error(field: FileField, file: UploadedFile, head: bytes, max_pixels: int) -> FieldError | None:
-    """`head` are the first image_size.HEAD_BYTES."""
-    if file.detected_type not in IMAGES:
-        return None
-    size = size_of(file.detected_type, head)
-    if size is not None and 0 < size.pixels <= max_pixels:
-        return None
+def image_error(field: FileField, file: UploadedFile, size: Size | None, max_pixels: int) -> FieldError | None:
+    """`size` is None for an image that tells none."""
     if size is None or size.pixels == 0:
         return unreadable(file) if field.is_for_images else None
+    if size.pixels <= max_pixels:
+        return None
     message = f"{file.filename} is {size.width} by {size.height} pixels; at most {max_pixels} pixels are allowed."
     return FieldError("validation_image_too_large", message, {"file": file.filename, "maxPixels": max_pixels})
 
