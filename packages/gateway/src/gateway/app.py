@@ -50,13 +50,14 @@ from gateway.reads.answer import Reads
 from gateway.reads.explain import Explaining
 from gateway.reads.load import Loading
 from gateway.reads.routes import operator_cache
-from gateway.reads.watch import Rechecks
 from gateway.report_health import HealthReport
 from gateway.routes import Gateway, install_refusals, router
+from gateway.sessions.ask_pocketbase import TokenQuestions
 from gateway.sessions.end import Endings, Nobody
 from gateway.sessions.hear_revocations import Obedience
-from gateway.sessions.identify import Callers, TokenCheck
+from gateway.sessions.identify import Callers, Confirming, TokenCheck
 from gateway.sessions.note_use import Uses
+from gateway.sessions.recheck import Rechecks
 from gateway.sessions.routes import Sessions
 from gateway.sessions.routes import router as session_router
 from gateway.sessions.sign_in import SignIns
@@ -112,7 +113,7 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
         operator.include_router(rules_router(settings, ruled, collections))
         operator.include_router(explain_router(settings, ground, aims, loading))
         install_refusals(operator)
-        loops = (*sessions.loops, *ruled.loops, *ground_loops(ground, sessions, collections))
+        loops = (*sessions.loops, *ruled.loops, *ground_loops(ground, collections))
         async with operations_of(settings, operator, place), running(*loops):
             yield State(
                 reads=build_reads(
@@ -168,7 +169,8 @@ def build_sessions(
     store = ValkeySessions(valkey, seal, grace_seconds=grace_seconds, max_sessions=settings.max_sessions)
     revocations, uses = ValkeyRevocations(valkey), Uses(store)
     outward = BusRevocations(ground.bus) if ground.bus else None
-    endings = Endings(store, upstream, outward or Nobody())
+    asking = TokenQuestions(upstream)
+    endings = Endings(store, asking, outward or Nobody())
     trusted = TrustedIssuer(settings.issuer, OWN_AUDIENCE, ("ES256",), leeway_seconds=0)
     callers = Callers(
         TokenCheck(key.verification_key, trusted),
@@ -176,23 +178,26 @@ def build_sessions(
         endings,
         revocations,
         uses,
+        confirming=Confirming(asking, ground.watch),
         max_known=settings.known_sessions,
         grace_seconds=grace_seconds,
         is_strict=settings.strict_tokens,
     )
     endings.also_tell(callers)
     endings.also_tell(ground.watch)
+    ground.watch.also_tell(callers)
     obedience = Obedience(endings)
     listen = partial(revocations.listen, callers, obedience, ground.watch)
     loops = (listen, obedience.run, endings.run, uses.run)
-    others = (partial(outward.listen, callers, obedience),) if outward else ()
-    return SessionParts(store, endings, callers, (*loops, *others))
+    if ground.bus and outward:
+        rechecks = Rechecks(ground.bus, store, endings, asking, ground.watch)
+        ground.watch.also_tell(rechecks)
+        loops = (*loops, partial(outward.listen, callers, obedience), rechecks.listen, rechecks.sweep)
+    return SessionParts(store, endings, callers, loops)
 
 
-def ground_loops(ground: ReadGround, sessions: SessionParts, collections: PocketBaseCollections) -> tuple[Loop, ...]:
-    if ground.bus is None:
-        return (collections.keep_current,)
-    return (ground.watch.listen, ground.watch.learn, Rechecks(ground.bus, sessions.endings, ground.watch).run)
+def ground_loops(ground: ReadGround, collections: PocketBaseCollections) -> tuple[Loop, ...]:
+    return (ground.watch.listen, ground.watch.learn) if ground.bus else (collections.keep_current,)
 
 
 def build_reads(

@@ -69,7 +69,7 @@ class WriteParts:
         after = ("records",) if write.record_id is None else ("records", write.record_id)
         route = Route("records", ("collections",), collection.name, after)
         changes = account_changes(METHODS[write.action], route, collection, write.fields)
-        return Effects(changed_by(write.action, collection, self.collections.known), [(collection, changes)])
+        return Effects(changed_by(write.action, collection, self.collections.known), changes)
 
     async def headers_back(self, call: Call, answer: UpstreamAnswer) -> list[tuple[bytes, bytes]]:
         successor = await self.sign_ins.rolled(call.principal, call.request.headers)

@@ -7,6 +7,7 @@ from gateway.bodies.receive import TOO_LARGE, Incoming
 from gateway.carry_batch import Batches
 from gateway.carry_read import RecordReads
 from gateway.carry_sign_in import SignInCalls
+from gateway.carry_subscription import Subscriptions
 from gateway.carry_write import ACTIONS, RecordWrites, canonical_query
 from gateway.core.bodies.media_type import of_request
 from gateway.core.body_refusals import TooSlow
@@ -36,6 +37,7 @@ class Forwarding:
         writes: RecordWrites,
         batches: Batches,
         sign_ins: SignInCalls,
+        subscriptions: Subscriptions,
         passing: Passing,
         proxies: TrustedProxies,
         max_body_bytes: int,
@@ -45,6 +47,7 @@ class Forwarding:
         self._writes = writes
         self._batches = batches
         self._sign_ins = sign_ins
+        self._subscriptions = subscriptions
         self._passing = passing
         self.client_address = proxies.client_address
         self.max_body_bytes = max_body_bytes
@@ -70,6 +73,8 @@ class Forwarding:
                 await self._reads.carry(call, collection, incoming, reply)
             case "sign-in", Collection() as collection:
                 await self._sign_ins.carry(call, collection, incoming, reply)
+            case "realtime", _ if not call.request.is_read:
+                await self._subscriptions.carry(call, incoming, reply)
             case _:
                 await self._passing.pass_on(call, incoming, reply)
 

@@ -14,6 +14,7 @@ from gateway.bodies.take_in import Intake
 from gateway.carry_batch import Batches
 from gateway.carry_read import RecordReads
 from gateway.carry_sign_in import SignInCalls
+from gateway.carry_subscription import Subscriptions
 from gateway.carry_write import RecordWrites, WriteParts
 from gateway.core.bodies.body_pace import Pace
 from gateway.core.front_door.client_address import TrustedProxies
@@ -72,6 +73,7 @@ def build_forwarding(
             attempts=limits,
             collections=collections,
         ),
+        subscriptions=Subscriptions(upstream, intake, judge.rules, collections),
         passing=Passing(upstream, writing, intake, limits),
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         max_body_bytes=settings.max_body_bytes,

@@ -1,4 +1,4 @@
-"""Passes on what is no record and signs nobody in: health, files, realtime, and what comes before a sign-in."""
+"""Passes on what is no record and signs nobody in: health, files, streams, and what comes before a sign-in."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,6 @@ from gateway.core.bodies.record_body import UpstreamBody
 from gateway.core.bodies.struct_bodies import (
     AUTH_BODIES,
     FILE_TOKEN_BODY,
-    REALTIME_BODY,
     Shape,
     identity_in,
     oauth2_redirect_form,
@@ -80,8 +79,6 @@ async def passed_on(answer: UpstreamAnswer, reply: Reply) -> None:
 
 def shape_of(call: Call) -> Mapping[str, Shape]:
     route = call.request.route
-    if route.kind == "realtime":
-        return REALTIME_BODY
     return FILE_TOKEN_BODY if route.kind == "file-token" else AUTH_BODIES[route.after[-1]]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,16 +12,16 @@ from structlog.testing import capture_logs
 
 from common.core.errors import UpstreamUnavailable
 from common.core.tokens import SigningKey, TrustedIssuer
-from gateway.core.collections.catalogue import Collection
 from gateway.core.refusals import SessionEnded
 from gateway.core.sessions.account_change import Ended
 from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.core.sessions.principal import Principal
 from gateway.core.sessions.session import EndReason, NewSession, Owner, Presented, Use
 from gateway.core.sessions.session_token import PocketBaseToken, SessionIds, Terms, claims_of, successor_claims
+from gateway.sessions.ask_pocketbase import TokenQuestions
 from gateway.sessions.end import Endings
 from gateway.sessions.hear_revocations import Obedience
-from gateway.sessions.identify import BELIEVED_SECONDS, Callers, TokenCheck
+from gateway.sessions.identify import BELIEVED_SECONDS, Callers, Confirming, TokenCheck
 from tests.eventually import eventually
 from tests.fakes.memory_revocations import MemoryRevocations
 from tests.fakes.memory_sessions import MemorySessions
@@ -88,19 +88,35 @@ class Told:
         self.uses.append(use)
 
 
+@dataclass(slots=True)
+class Feed:
+    is_current: bool = False
+
+
 class Process:
     """One gateway process over a store that others may share."""
 
-    def __init__(self, store: Watched, clocks: Clocks, *, is_strict: bool = False, grace_seconds: float = 10) -> None:
+    def __init__(
+        self,
+        store: Watched,
+        clocks: Clocks,
+        *,
+        is_strict: bool = False,
+        grace_seconds: float = 10,
+        status: Callable[[str], int] = lambda token: 401 if "dead" in token else 200,
+    ) -> None:
         self.told = Told()
         self.stream = MemoryRevocations()
-        self.endings = Endings(store, MemoryUpstream(lambda token: 401 if "dead" in token else 200), self.told)
+        self.upstream = MemoryUpstream(status)
+        self.feed, asking = Feed(), TokenQuestions(self.upstream)
+        self.endings = Endings(store, asking, self.told)
         self.callers = Callers(
             TokenCheck(KEY.verification_key, TRUSTED),
             store,
             self.endings,
             self.stream,
             self.told,
+            confirming=Confirming(asking, self.feed),
             max_known=100,
             grace_seconds=grace_seconds,
             is_strict=is_strict,
@@ -336,6 +352,90 @@ async def test_a_refreshed_pocketbase_token_takes_the_old_one_s_place(store: Wat
     assert principal.pocketbase_token == "newer"
 
 
+async def test_pocketbase_confirms_a_session_once_and_again_when_it_may_have_changed_its_mind(
+    store: Watched, clocks: Clocks
+) -> None:
+    process, token = Process(store, clocks), signed()
+    process.feed.is_current = True
+    for step, asked in (
+        (None, 1),
+        (lambda: process.callers.account_changed(ANN), 2),
+        (process.callers.changes_missed, 3),
+    ):
+        if step:
+            step()
+        for _ in range(3):
+            principal = await process.identify(token)
+            assert principal
+            assert process.callers.is_confirmed(principal)
+        assert len(process.upstream.asked) == asked
+    process.callers.account_changed(Owner("users_id", "bob"))
+    await store.succeed("s", 1, None, 0)
+    assert await process.identify(signed(generation=2)), "a successor is of the same session"
+    assert len(process.upstream.asked) == 3
+
+
+async def test_a_question_about_a_token_is_one_that_the_caller_could_have_asked(store: Watched, clocks: Clocks) -> None:
+    process = Process(store, clocks)
+    process.feed.is_current = True
+    await process.identify(signed(), address="198.51.100.1")
+    [asked] = process.upstream.asked
+    assert (asked.method, asked.target) == ("POST", "/api/collections/users_id/auth-refresh?fields=record.id")
+    headers = {("Authorization", "pb token"), ("Accept-Encoding", "identity"), ("X-Forwarded-For", "198.51.100.1")}
+    assert set(asked.headers) == headers
+
+
+async def test_nobody_is_confirmed_while_changes_are_not_heard_of(store: Watched, clocks: Clocks) -> None:
+    process = Process(store, clocks)
+    principal = await process.identify(signed())
+    assert principal
+    assert not process.callers.is_confirmed(principal)
+    assert process.upstream.asked == []
+
+
+async def test_whose_token_pocketbase_refuses_is_a_guest_and_out(store: Watched, clocks: Clocks) -> None:
+    process = Process(store, clocks)
+    process.feed.is_current = True
+    await store.begin(NewSession("dead", ANN, "dead token", NOW + 1000, "", ""))
+    assert await process.identify(signed(session="dead"), may_be_stale=True), "a sign-in asks nothing of him"
+    assert process.upstream.asked == []
+    assert await process.identify(signed(session="dead")) is None
+    assert await tokens_kept(store) == ["s"]
+    assert [notice.session_id for notice in process.told.notices if isinstance(notice, SessionRevoked)] == ["dead"]
+    strict = Process(store, clocks, is_strict=True)
+    strict.feed.is_current = True
+    await store.begin(NewSession("dead", ANN, "dead token", NOW + 1000, "", ""))
+    with pytest.raises(SessionEnded):
+        await strict.identify(signed(session="dead"))
+
+
+@pytest.mark.parametrize("status", [0, 429, 500])
+async def test_whom_pocketbase_does_not_speak_of_goes_on_unconfirmed(
+    store: Watched, clocks: Clocks, status: int
+) -> None:
+    process = Process(store, clocks, status=lambda _token: status)
+    process.feed.is_current = True
+    for asked in (1, 2):
+        principal = await process.identify(signed())
+        assert principal
+        assert not process.callers.is_confirmed(principal)
+        assert len(process.upstream.asked) == asked
+
+
+async def test_an_answer_that_a_change_has_overtaken_confirms_nothing(store: Watched, clocks: Clocks) -> None:
+    process: Process
+
+    def changed_meanwhile(_token: str) -> int:
+        process.callers.account_changed(ANN)
+        return 200
+
+    process = Process(store, clocks, status=changed_meanwhile)
+    process.feed.is_current = True
+    principal = await process.identify(signed())
+    assert principal
+    assert not process.callers.is_confirmed(principal)
+
+
 async def test_a_successor_says_the_same_under_a_new_generation() -> None:
     claims = successor_claims(signed(), generation=2, token_id="new", now=NOW + 60)
     assert (claims["gen"], claims["jti"], claims["iat"], claims["exp"]) == (2, "new", NOW + 60, NOW + 1000)
@@ -343,30 +443,29 @@ async def test_a_successor_says_the_same_under_a_new_generation() -> None:
 
 
 async def tokens_kept(store: Watched) -> Sequence[str]:
-    return sorted(await store.tokens_of(ANN))
+    return sorted(held.session_id for held in await store.held_by(ANN))
 
 
 async def test_a_recheck_ends_those_that_pocketbase_does_not_take(store: Watched, clocks: Clocks) -> None:
     process = Process(store, clocks)
     for id, token in (("dead", "dead token"), ("kept", "dead too")):
         await store.begin(NewSession(id, ANN, token, NOW + 1000, "Firefox", "203.0.113.7"))
-    assert await process.endings.recheck(ANN, "users", keep="kept") == 1
+    assert await process.endings.recheck(ANN, keep="kept") == 1
     assert await tokens_kept(store) == ["kept", "s"]
 
 
 async def test_where_pocketbase_does_not_say_a_doubtful_session_ends(store: Watched, clocks: Clocks) -> None:
-    for status in (0, 429, 500):
-        endings = Endings(store, MemoryUpstream(lambda _token, status=status: status), Told())
+    for status in (0, 500):
+        endings = Endings(store, TokenQuestions(MemoryUpstream(lambda _token, status=status: status)), Told())
         await store.begin(NewSession("doubtful", ANN, "pb", NOW + 1000, "", ""))
-        assert await endings.recheck(ANN, "users", keep="s") == 1
+        assert await endings.recheck(ANN, keep="s") == 1
     assert await tokens_kept(store) == ["s"]
 
 
 async def test_what_the_store_could_not_end_is_ended_once_it_is_back(store: Watched, clocks: Clocks) -> None:
     process = Process(store, clocks)
     store.is_away = True
-    users = Collection(ANN.collection_id, "users", "auth", is_system=False)
-    await process.endings.follow([Ended(ANN, "credentials changed")], users)
+    await process.endings.follow([Ended(ANN, "credentials changed")])
     store.is_away = False
     assert await tokens_kept(store) == ["s"]
     running = asyncio.create_task(process.endings.run())
@@ -386,7 +485,7 @@ async def test_a_notice_is_carried_out_even_if_the_store_was_away_meanwhile(stor
             done.set()
 
     done = asyncio.Event()
-    obedience = Obedience(Flickering(store, MemoryUpstream(lambda _token: 200), process.told))
+    obedience = Obedience(Flickering(store, TokenQuestions(process.upstream), process.told))
     obedience.heard(UserBanned(subject="ann"))
     running = asyncio.create_task(obedience.run())
     await asyncio.wait_for(done.wait(), 5)

@@ -20,7 +20,6 @@ from gateway.core.front_door.query import Kind
 from gateway.core.operation import ReadAction
 from gateway.core.rule_files.rule_set import RuleSet
 from gateway.core.sessions.principal import Principal
-from gateway.limit import Limits
 from gateway.observe import operations
 
 MAX_REMEMBERED = 4096
@@ -40,6 +39,12 @@ class Rules(Protocol):
     @property
     def current(self) -> RuleSet:
         """Another object whenever there are other rules."""
+        ...
+
+
+class RateRules(Protocol):
+    def rule(self, action: str, collection: str = "") -> str:
+        """The name of the limit under which such a use falls."""
         ...
 
 
@@ -100,7 +105,7 @@ class Place:
 
 
 class Aims:
-    def __init__(self, knowing: Knowing, rules: Rules, limits: Limits) -> None:
+    def __init__(self, knowing: Knowing, rules: Rules, limits: RateRules) -> None:
         self._knowing = knowing
         self._rules = rules
         self._limits = limits

@@ -115,7 +115,9 @@ class Reads:
             if principal is None or self._is_due(principal):
                 return None
         aimed = place.aimed.get(principal.collection_id if principal else "")
-        if aimed is None or (key := self._known_key(aimed, principal)) is None:
+        if aimed is None or not self._is_sure(aimed, principal):
+            return None
+        if (key := self._known_key(aimed, principal)) is None:
             return None
         answer = self._cache.peek(key)
         if answer is None or not self._limits.try_use(place.rule, principal, address):
@@ -138,7 +140,7 @@ class Reads:
         elif self._aims.why_never(aimed) or is_special(aimed.place, ask.headers):
             aimed.count("BYPASS")
             await bypassed(reply, otherwise)
-        elif self._cache.doubt() is not None:
+        elif self._cache.doubt() is not None or not self._is_sure(aimed, ask.principal):
             await self._answer_in_doubt(ask, aimed, reply, otherwise)
         else:
             await self._answer_kept(ask, aimed, reply, otherwise, incoming)
@@ -198,6 +200,10 @@ class Reads:
             await reply.whole(304, not_modified(headers))
         else:
             await reply.whole(kept.status, headers, kept.body)
+
+    def _is_sure(self, aimed: Aimed, principal: Principal | None) -> bool:
+        """May this caller be given what is kept for such as him?"""
+        return principal is None or aimed.is_same_for_all or self._callers.is_confirmed(principal)
 
     def _known_key(self, aimed: Aimed, principal: Principal | None) -> str | None:
         """The key that was made for this caller, as long as his record is what it was."""

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import structlog
 
-from common.adapters.nats_bus import Bus
 from common.adapters.nats_listening import Gap, Received
 from common.core import subjects
 from common.core.epochs import EVERYTHING
@@ -19,15 +18,13 @@ from common.core.record_feed import Alive, Changed, FeedReader, RecordEvent, fin
 from gateway.core.caching.read_plan import Plans
 from gateway.core.caching.record_tag import record_tag
 from gateway.core.collections.schema import Schema
-from gateway.core.sessions.account_change import Doubtful, Ended
 from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned
 from gateway.core.sessions.session import Owner
-from gateway.sessions.end import Endings
+from gateway.sessions.recheck import Feed
 
 logger = structlog.get_logger(__name__)
 
 SOURCE = "records"
-QUEUE = "gateway-endings"
 RETRY_SECONDS = 0.25
 REFUSED_SECONDS = 5.0
 
@@ -35,6 +32,18 @@ REFUSED_SECONDS = 5.0
 class Drops(Protocol):
     def changed(self, *tags: str) -> None: ...
     def heard(self, source: str, epoch: str) -> None: ...
+
+
+class Doubting(Protocol):
+    """Is told at once and in order; must neither wait nor raise."""
+
+    def account_changed(self, owner: Owner) -> None:
+        """An auth record was changed or deleted."""
+        ...
+
+    def changes_missed(self) -> None:
+        """From now on changes are heard of, but some may have been missed, or collections are defined otherwise."""
+        ...
 
 
 class Listing(Protocol):
@@ -50,7 +59,7 @@ class RecordWatch:
     It is a Hearer, too: a member whose session has ended may have been a guest to PocketBase an instant before.
     """
 
-    def __init__(self, bus: Bus | None, cache: Drops, listing: Listing, enriched: Iterable[str]) -> None:
+    def __init__(self, bus: Feed | None, cache: Drops, listing: Listing, enriched: Iterable[str]) -> None:
         self.plans: Plans | None = None
         self.schema = Schema(())
         self._bus = bus
@@ -59,9 +68,18 @@ class RecordWatch:
         self._enriched = frozenset(enriched)
         self._reader = FeedReader()
         self._learned: Plans | None = None  # not in force until the feed says that these are the rules
+        self._heard = Alive("", "")
+        self._doubting: list[Doubting] = []
         self._known = ""
         self._is_wanted = asyncio.Event()
         self._is_wanted.set()
+
+    def also_tell(self, doubting: Doubting) -> None:
+        self._doubting.append(doubting)
+
+    @property
+    def is_current(self) -> bool:
+        return self.plans is not None
 
     async def listen(self) -> None:
         """For ever; without a bus nothing is ever heard, and so nothing is known."""
@@ -111,12 +129,26 @@ class RecordWatch:
         match said:
             case Changed(event):
                 self._cache.changed(event.collection_id, record_tag(event.collection_id, event.id))
+                self._tell(event)
             case Alive(run, schema) if self._learned is not None and schema == self._known:
+                self._tell_if_missed(said)
                 self.plans = self._learned
                 self._cache.heard(SOURCE, run)
             case Alive():
                 self._learned = None
                 self._doubt_rules()
+
+    def _tell(self, event: RecordEvent) -> None:
+        collection = self.schema.find(event.collection_id)
+        if event.action != "create" and (collection is None or collection.is_auth):
+            for doubting in self._doubting:
+                doubting.account_changed(Owner(event.collection_id, event.id))
+
+    def _tell_if_missed(self, alive: Alive) -> None:
+        if alive != self._heard:
+            self._heard = alive
+            for doubting in self._doubting:
+                doubting.changes_missed()
 
     def _lose(self) -> None:
         self._reader.miss()
@@ -134,37 +166,3 @@ class RecordWatch:
         enriched = (schema.find(name) for name in self._enriched)
         self._known = fingerprint(rows)
         self._learned = Plans(schema, frozenset(collection.id for collection in enriched if collection))
-
-
-class Rechecks:
-    """Ends the sessions of auth records that were changed or deleted past the gateway: one process for each change."""
-
-    def __init__(self, bus: Bus, endings: Endings, watch: RecordWatch) -> None:
-        self._bus = bus
-        self._endings = endings
-        self._watch = watch
-
-    async def run(self) -> None:
-        while True:
-            try:
-                async with self._bus.listening(subjects.RECORDS, bytes, queue=QUEUE) as told:
-                    async for item in told:
-                        if not isinstance(item, Gap):
-                            await self._take(item)
-            except Forbidden as error:
-                logger.error("the record feed is not heard", error=str(error))
-            await asyncio.sleep(REFUSED_SECONDS)
-
-    async def _take(self, item: Received[bytes]) -> None:
-        try:
-            event = read(item.subject, item.message)
-        except InvalidMessage:
-            return
-        if not isinstance(event, RecordEvent) or event.action == "create":
-            return
-        collection = self._watch.schema.find(event.collection_id)
-        if collection is None or not collection.is_auth:
-            return
-        owner = Owner(collection.id, event.id)
-        change = Ended(owner, "record deleted") if event.action == "delete" else Doubtful(owner)
-        await self._endings.follow([change], collection)

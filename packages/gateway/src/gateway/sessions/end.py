@@ -6,25 +6,22 @@ The gateway's own processes hear of every ending from the store that made it.
 import asyncio
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import quote
 
 import structlog
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.collections.catalogue import Collection
-from gateway.core.front_door.exchange import Upstream, UpstreamRequest
 from gateway.core.sessions.account_change import Doubtful, Ended
 from gateway.core.sessions.notices import Hearer, Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.core.sessions.principal import Principal
-from gateway.core.sessions.session import EndReason, Owner
+from gateway.core.sessions.session import EndReason, Held, Owner
+from gateway.sessions.ask_pocketbase import Asking
 
 audit = structlog.get_logger("gateway.audit")
 
 TELL_SECONDS = 1.0
 RETRY_SECONDS = 0.2
 MOST_OWED = 10_000
-STILL_TAKEN = (200, 403)
-"""PocketBase's answers to a token that is good; 403 where it is only not to be refreshed."""
+BUSY = "PocketBase wants to be asked later."
 
 
 class EndingStore(Protocol):
@@ -32,7 +29,7 @@ class EndingStore(Protocol):
 
     async def end(self, session_id: str, reason: EndReason, owner: Owner | None = None) -> Owner | None: ...
     async def end_all(self, owner: Owner, reason: EndReason, *, keep: str = "") -> list[str]: ...
-    async def tokens_of(self, owner: Owner) -> dict[str, str]: ...
+    async def held_by(self, owner: Owner) -> list[Held]: ...
     async def ban(self, record_id: str, collection_id: str, until: int) -> list[str] | None: ...
     async def pardon(self, record_id: str, collection_id: str) -> bool: ...
 
@@ -53,12 +50,12 @@ class Nobody:
 
 
 class Endings:
-    def __init__(self, store: EndingStore, upstream: Upstream, outward: Outward) -> None:
+    def __init__(self, store: EndingStore, asking: Asking, outward: Outward) -> None:
         self._store = store
-        self._upstream = upstream
+        self._asking = asking
         self._outward = outward
         self._hearers: list[Hearer] = []
-        self._owed: asyncio.Queue[tuple[Ended | Doubtful, Collection]] = asyncio.Queue(MOST_OWED)
+        self._owed: asyncio.Queue[Ended | Doubtful] = asyncio.Queue(MOST_OWED)
 
     def also_tell(self, hearer: Hearer) -> None:
         """Of what ends here: whoever ended a session in this process is not to meet it again an instant later."""
@@ -77,49 +74,55 @@ class Endings:
         await self.tell(ended, owner, reason)
         return len(ended)
 
-    async def recheck(self, owner: Owner, collection_name: str, *, keep: str = "") -> int:
+    async def recheck(self, owner: Owner, *, keep: str = "") -> int:
         """End those of the record's sessions whose token PocketBase does not take any more; how many there were.
 
-        To be called when the record has changed in a way that may have ended its tokens. Where PocketBase does not
-        say, the session ends.
+        To be called when the record has changed in a way that may have ended its tokens. Where PocketBase is away, the
+        session ends. Raises UpstreamUnavailable when it wants to be asked later.
         """
-        tokens = await self._store.tokens_of(owner)
-        answers = {token: await self._is_taken(collection_name, token) for token in set(tokens.values())}
-        refused = [id for id, token in tokens.items() if id != keep and not answers[token]]
-        for session_id in refused:
-            await self.end(session_id, "refused by PocketBase", owner)
+        others = [held for held in await self._store.held_by(owner) if held.session_id != keep]
+        words = [(held, await self._asking.ask(held)) for held in others]
+        refused = [held for held, word in words if word in ("refused", "away")]
+        for held in refused:
+            await self.refused(held)
+        if any(word == "busy" for _, word in words):
+            raise UpstreamUnavailable(BUSY)
         return len(refused)
 
-    async def follow(self, changes: Sequence[Ended | Doubtful], collection: Collection) -> None:
+    async def refused(self, held: Held) -> None:
+        """PocketBase does not take the session's token."""
+        await self.end(held.session_id, "refused by PocketBase", held.owner)
+
+    async def follow(self, changes: Sequence[Ended | Doubtful], *, keep: str = "") -> None:
         """To be called with `account_changes` before a call that PocketBase carried out is answered.
 
-        What the store cannot do now is owed, and `run` does it later: the call has succeeded all the same, and while
-        the store is away nobody is let in.
+        What cannot be done now is owed, and `run` does it later: the call has succeeded all the same, and while the
+        store is away nobody is let in.
         """
         for change in changes:
             try:
-                await self._follow(change, collection)
+                await self._follow(change, keep)
             except UpstreamUnavailable:
-                self._owe(change, collection)
+                self._owe(change)
 
     async def run(self) -> None:
         """Pays what is owed. Must run beside the server."""
         while True:
-            change, collection = await self._owed.get()
+            change = await self._owed.get()
             await asyncio.sleep(RETRY_SECONDS)
-            await self.follow([change], collection)
+            await self.follow([change])
 
-    async def _follow(self, change: Ended | Doubtful, collection: Collection) -> None:
+    async def _follow(self, change: Ended | Doubtful, keep: str) -> None:
         match change:
             case Ended(owner, reason):
-                await self.end_sessions_of(owner, reason)
+                await self.end_sessions_of(owner, reason, keep=keep)
             case Doubtful(owner):
-                await self.recheck(owner, collection.name)
+                await self.recheck(owner, keep=keep)
 
-    def _owe(self, change: Ended | Doubtful, collection: Collection) -> None:
+    def _owe(self, change: Ended | Doubtful) -> None:
         whose = change.owner
         try:
-            self._owed.put_nowait((change, collection))
+            self._owed.put_nowait(change)
         except asyncio.QueueFull:
             audit.error("sessions were not ended", collection_id=whose.collection_id, record_id=whose.record_id)
 
@@ -174,14 +177,3 @@ class Endings:
                     await self._outward.publish(notice)
         except (UpstreamUnavailable, TimeoutError) as error:
             audit.error("other services were not told that a session ended", error=type(error).__name__)
-
-    async def _is_taken(self, collection_name: str, token: str) -> bool:
-        if not token:
-            return False
-        target = f"/api/collections/{quote(collection_name, safe='')}/auth-refresh?fields=record.id"
-        headers = [("Authorization", token), ("Accept-Encoding", "identity")]
-        try:
-            async with self._upstream.exchange(UpstreamRequest("POST", target, headers, None)) as answer:
-                return answer.status in STILL_TAKEN
-        except UpstreamUnavailable:
-            return False

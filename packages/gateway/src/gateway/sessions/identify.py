@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from common.core.errors import Unauthenticated
@@ -13,8 +13,9 @@ from gateway.core.refusals import SessionEnded
 from gateway.core.sessions.known_callers import Known, KnownCallers
 from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned
 from gateway.core.sessions.principal import Principal
-from gateway.core.sessions.session import Presented, Use
+from gateway.core.sessions.session import Held, Owner, Presented, Use
 from gateway.core.sessions.session_token import principal_of, verified
+from gateway.sessions.ask_pocketbase import Asking
 from gateway.sessions.end import Endings
 
 BELIEVED_SECONDS = 10.0
@@ -34,6 +35,13 @@ class Hearing(Protocol):
         ...
 
 
+class Following(Protocol):
+    @property
+    def is_current(self) -> bool:
+        """Are changes in PocketBase heard of, so that what it says stays true until something is heard?"""
+        ...
+
+
 class Noting(Protocol):
     def note(self, use: Use) -> None: ...
 
@@ -50,11 +58,22 @@ class TokenCheck:
         return principal_of(verified(token, self._key, self._trusted, now))
 
 
+@dataclass(frozen=True, slots=True)
+class Confirming:
+    """How it is found out whether PocketBase still takes a session's token."""
+
+    asking: Asking
+    following: Following
+
+
 class Callers:
-    """Remembers who it has asked for, and is a Hearer of what ends that.
+    """Remembers who it has asked for, and is a Hearer of what ends that, and of changes in PocketBase.
 
     A session is believed to live for at most the grace: so long the token may go on being used anyhow after another
     process has rolled it. While endings are not heard of, nothing is believed, and the store is asked each time.
+
+    Its token is confirmed by PocketBase once, and again when its record has changed or changes may have been missed:
+    whoever is not `is_confirmed` must not be given what is kept for him.
     """
 
     def __init__(
@@ -65,6 +84,7 @@ class Callers:
         hearing: Hearing,
         uses: Noting,
         *,
+        confirming: Confirming,
         max_known: int,
         grace_seconds: float,
         is_strict: bool = False,
@@ -76,6 +96,7 @@ class Callers:
         self._endings = endings
         self._hearing = hearing
         self._uses = uses
+        self._confirming = confirming
         self._known = KnownCallers(max_known)
         self._believed_seconds = min(grace_seconds, BELIEVED_SECONDS)
         self._is_strict = is_strict
@@ -91,6 +112,8 @@ class Callers:
         if (token := bearer_token(headers)) is None:
             return None
         principal = self.known(token, address) or await self._asked(token, address)
+        if principal and not may_be_stale and not self.is_confirmed(principal):
+            principal = await self._confirmed(principal, address)
         if principal is None and self._is_strict and not may_be_stale:
             raise SessionEnded
         return principal
@@ -104,6 +127,15 @@ class Callers:
         if now >= known.note_at:
             self._note(known, now, address)
         return known.principal
+
+    def is_confirmed(self, principal: Principal) -> bool:
+        return self._known.is_confirmed(principal.session_id)
+
+    def account_changed(self, owner: Owner) -> None:
+        self._known.doubt_record(owner.record_id)
+
+    def changes_missed(self) -> None:
+        self._known.doubt_tokens()
 
     def heard(self, notice: Notice) -> None:
         match notice:
@@ -133,6 +165,21 @@ class Callers:
             lasts_seconds = min(self._believed_seconds, principal.expires_at - self._wall_clock())
             self._known.believe(known, principal, until=asked_at + lasts_seconds, epoch=epoch)
         self._note(known, asked_at, address)
+        return principal
+
+    async def _confirmed(self, principal: Principal, address: str) -> Principal | None:
+        """None when PocketBase does not take his token any more, which ends the session. Where it does not say, he may
+        go on: it will be asked with his token whatever he wants."""
+        if not self._confirming.following.is_current:
+            return principal
+        doubts = self._known.doubts
+        held = Held(principal.session_id, principal.owner, principal.pocketbase_token, address)
+        word = await self._confirming.asking.ask(held)
+        if word == "refused":
+            await self._endings.refused(held)
+            return None
+        if word == "taken":
+            self._known.confirm(principal.session_id, doubts=doubts)
         return principal
 
     def _verified(self, token: str) -> Known | None:

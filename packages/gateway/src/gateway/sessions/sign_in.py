@@ -15,7 +15,7 @@ from common.core.tokens import SigningKey
 from gateway.core.collections.catalogue import Collection
 from gateway.core.front_door.headers import RawHeaders, bearer_token, first
 from gateway.core.refusals import SessionEnded, UnreadableAnswer
-from gateway.core.sessions.account_change import TAKES_OVER
+from gateway.core.sessions.account_change import TAKES_OVER, Doubtful
 from gateway.core.sessions.device import device_name
 from gateway.core.sessions.principal import Principal
 from gateway.core.sessions.session import NewSession, Owner
@@ -104,7 +104,7 @@ class SignIns:
         ids = await (self._carried_on(refreshed, token) if refreshed else self._begun(token, origin))
         if origin.may_end_others:
             owner = Owner(token.collection_id, token.record_id)
-            await self._endings.recheck(owner, collection.name, keep=ids.session_id)
+            await self._endings.follow([Doubtful(owner)], keep=ids.session_id)
         claims = claims_of(token, record, collection.name, ids, terms=self._terms, now=int(time.time()))
         return body.replace(text.encode(), self._key.sign(claims).encode())
 

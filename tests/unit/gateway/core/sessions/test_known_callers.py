@@ -81,7 +81,7 @@ def test_after_a_gap_everybody_is_asked_for_again_and_no_signature_is_checked_tw
     assert until(known, "a") == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5), st.integers(0, 3), st.sampled_from("pgsrd"))))
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5), st.integers(0, 3), st.sampled_from("pgsrdcaw"))))
 def test_nothing_is_left_behind_and_the_size_holds(steps: list[tuple[int, int, int, str]]) -> None:
     known = KnownCallers(5)
     for token, session, record, step in steps:
@@ -94,6 +94,14 @@ def test_nothing_is_left_behind_and_the_size_holds(steps: list[tuple[int, int, i
                 known.forget_session(f"{session}-{record}")
             case "r":
                 known.forget_record(str(record))
+            case "c":
+                known.confirm(f"{session}-{record}", doubts=known.doubts)
+            case "a":
+                known.doubt_record(str(record))
+                assert not any(known.is_confirmed(f"{each}-{record}") for each in range(6))
+            case "w":
+                known.doubt_tokens()
+                assert not known._confirmed
             case _:
                 known.drop(str(token))
         assert len(known) <= 5
@@ -101,6 +109,31 @@ def test_nothing_is_left_behind_and_the_size_holds(steps: list[tuple[int, int, i
         assert all(known._tokens.values())
         assert all(known._sessions.values())
         assert {each for sessions in known._sessions.values() for each in sessions} == set(known._tokens)
+        assert known._confirmed <= set(known._tokens)
+
+
+def test_a_session_stays_confirmed_while_any_token_of_it_is_known() -> None:
+    known = KnownCallers(10)
+    known.put("old", principal())
+    known.confirm("s", doubts=known.doubts)
+    known.put("new", principal())
+    known.drop("old")
+    assert known.is_confirmed("s")
+    known.doubt_record("bob")
+    assert known.is_confirmed("s")
+    known.drop("new")
+    known.put("new", principal())
+    assert not known.is_confirmed("s")
+
+
+def test_what_was_asked_before_a_doubt_confirms_nothing() -> None:
+    known = KnownCallers(10)
+    known.put("a", principal())
+    for doubt in (lambda: known.doubt_record("ann"), known.doubt_tokens):
+        before = known.doubts
+        doubt()
+        known.confirm("s", doubts=before)
+        assert not known.is_confirmed("s")
 
 
 def test_the_one_that_was_not_seen_for_longest_makes_room() -> None:

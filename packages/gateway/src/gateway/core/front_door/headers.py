@@ -1,5 +1,6 @@
 """What crosses the boundary between client and PocketBase, each way."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -21,6 +22,7 @@ _CLIENT_ADDRESS = frozenset(
 )
 _CLIENT_ADDRESS_PREFIX = b"x-forwarded"
 _OURS = frozenset({b"authorization", b"host", b"expect", b"x-client-id"})
+_NEVER_THE_CLIENTS = frozenset(re.sub(rb"[^a-z]", b"", name).decode() for name in _HOP_BY_HOP | _CLIENT_ADDRESS | _OURS)
 _OF_A_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"transfer-encoding"})
 _CROSS_ORIGIN_PREFIX = b"access-control-"
 
@@ -62,6 +64,12 @@ def tells_client_address(name: bytes) -> bool:
     """An underscore counts as a hyphen, as it does for CGI and in PocketBase's rules."""
     plain = name.replace(b"_", b"-")
     return plain in _CLIENT_ADDRESS or plain.startswith(_CLIENT_ADDRESS_PREFIX)
+
+
+def is_the_clients(name: str) -> bool:
+    """May a client say this where PocketBase takes it for a header? Its rules read many spellings as one."""
+    plain = re.sub(r"[^a-z]", "", name.lower())
+    return name.isascii() and plain not in _NEVER_THE_CLIENTS and not plain.startswith(("xforwarded", "forwarded"))
 
 
 def inbound(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

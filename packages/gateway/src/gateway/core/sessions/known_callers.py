@@ -22,15 +22,18 @@ class KnownCallers:
     """By token, the least recently used forgotten first.
 
     `epoch` moves whenever something is forgotten on purpose: an answer that was asked for in an earlier epoch may
-    have been overtaken by the very notice that moved it, so `believe` takes no such answer.
+    have been overtaken by the very notice that moved it, so `believe` takes no such answer. `doubts` moves likewise for
+    `confirm`: that PocketBase takes a session's token holds until the record, or who knows what, has changed.
     """
 
     def __init__(self, max_entries: int) -> None:
         self.epoch = 0
+        self.doubts = 0
         self._max_entries = max_entries
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._tokens: dict[str, set[str]] = {}
         self._sessions: dict[str, set[str]] = {}
+        self._confirmed: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -65,6 +68,7 @@ class KnownCallers:
         self._tokens[session_id].discard(token)
         if not self._tokens[session_id]:
             del self._tokens[session_id]
+            self._confirmed.discard(session_id)
             self._sessions[record_id].discard(session_id)
             if not self._sessions[record_id]:
                 del self._sessions[record_id]
@@ -81,6 +85,23 @@ class KnownCallers:
         for token in tokens:
             if collection_id in ("", self._known[token].principal.collection_id):
                 self.drop(token)
+
+    def is_confirmed(self, session_id: str) -> bool:
+        return session_id in self._confirmed
+
+    def confirm(self, session_id: str, *, doubts: int) -> None:
+        if doubts == self.doubts and session_id in self._tokens:
+            self._confirmed.add(session_id)
+
+    def doubt_record(self, record_id: str) -> None:
+        """Of its sessions PocketBase is to be asked again, in whichever collection."""
+        self.doubts += 1
+        self._confirmed.difference_update(self._sessions.get(record_id, ()))
+
+    def doubt_tokens(self) -> None:
+        """Of every session PocketBase is to be asked again."""
+        self.doubts += 1
+        self._confirmed.clear()
 
     def doubt_all(self) -> None:
         """Notices may have been missed. Signatures stay verified; of every session the store is to be asked."""

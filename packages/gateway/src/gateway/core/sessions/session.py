@@ -54,6 +54,16 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """PocketBase's token of one session, empty when it cannot be opened, and where the session was last used from."""
+
+    session_id: str
+    owner: Owner
+    pocketbase_token: str = field(repr=False)
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Presented:
     """What the store says to a token; there is a PocketBase token unless the session has ended, or ends by this.
 
