@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from tests.bodies import FORM, JSON, MULTIPART, file, multipart, urlencoded, value
 from tests.court import write_rules
 from tests.eventually import eventually
+from tests.realtime_client import stream, subscribe
 from tests.servers.gateway import GatewayServer, User, gateway_server, signed_up
 from tests.servers.pocketbase import PocketBaseServer
 from tests.servers.provider import oauth2_provider
@@ -246,6 +247,14 @@ async def test_reads_are_seen_and_redacted_and_so_are_expanded_records(
     closed = await through.get(f"{POSTS}/{made}", headers={"X-Closed": "1"})
     assert closed.status_code == 404
     await superuser.delete(f"{POSTS}/{made}")
+
+
+async def test_what_rules_show_is_not_to_be_had_by_realtime(ruled: GatewayServer, through: httpx.AsyncClient) -> None:
+    async with stream(through) as (client_id, _):
+        expanding = f"notes/*?options={quote(json.dumps({'query': {'expand': 'posts_via_author'}}))}"
+        for topic in ("posts/*", "posts", "users/abc", "_pb_users_auth_/*", "POSTS/*"):
+            assert await subscribe(through, client_id, {}, "notes/*", topic) == 403
+        assert await subscribe(through, client_id, {}, "notes/*", "@oauth2", "", expanding) == 204
 
 
 async def test_a_sign_in_shows_the_record_as_a_read_of_it_would(through: httpx.AsyncClient) -> None:

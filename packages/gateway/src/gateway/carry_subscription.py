@@ -12,10 +12,10 @@ from gateway.bodies.take_in import Intake
 from gateway.carry_write import KnownCollections, check_size, taken_in, upstream_request
 from gateway.core.bodies.json_body import as_list
 from gateway.core.bodies.struct_bodies import REALTIME_BODY, struct_document, struct_fields
+from gateway.core.bodies.topics import Topic, topics_of
 from gateway.core.collections.catalogue import Catalogue
 from gateway.core.collections.expand_paths import expands_of
 from gateway.core.front_door.exchange import Upstream
-from gateway.core.front_door.topics import Topic, topics_of
 from gateway.core.request import Call
 from gateway.core.rule_files.rule_set import RuleSet
 from gateway.core.uploads.upload_checks import PLAIN_BODY_BYTES
@@ -23,6 +23,10 @@ from gateway.pass_on import passed_on
 from gateway.reply import Reply
 
 RULED = "Rules have a say in who sees these records; they cannot be subscribed to."
+
+
+_NO_COLLECTION = ("@", "")
+"""How topics begin that hold no records: `@oauth2` tells a client of its own sign-in."""
 
 
 class Rules(Protocol):
@@ -52,7 +56,7 @@ class Subscriptions:
         """Raises Forbidden, RulesNotLoaded."""
         rules = self._rules.current
         rules.check_loaded()
-        if not rules.rules:
+        if not rules.rules or topic.collection[:1] in _NO_COLLECTION:
             return
         for name in self._shown(topic):
             if rules.touches_reads(name, "list") or rules.touches_reads(name, "view"):
