@@ -263,6 +263,8 @@ async def test_a_file_is_kept_whole_and_parts_of_it_are_asked_of_pocketbase(scen
     assert other.content == direct.content == b"0123456789"
     part = await read(scene.here, path, sent={"Range": "bytes=2-4"})
     assert (part.status_code, part.content) == (206, b"234")
+    for answer in (other, part, await scene.here.head(path)):
+        assert answer.headers["cache-control"] == f"private, {direct.headers['cache-control']}"
 
 
 async def test_a_file_that_anybody_may_have_is_kept(scene: Scene) -> None:

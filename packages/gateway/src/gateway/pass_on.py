@@ -19,7 +19,7 @@ from gateway.core.bodies.struct_bodies import (
 )
 from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
 from gateway.core.front_door.exchange import Upstream, UpstreamAnswer, UpstreamRequest
-from gateway.core.front_door.headers import inbound
+from gateway.core.front_door.headers import inbound, unshared
 from gateway.core.request import Call
 from gateway.core.uploads.upload_checks import PLAIN_BODY_BYTES
 from gateway.follow_write import Writing, effects_of_auth
@@ -50,6 +50,8 @@ class Passing:
         )
         async with self._upstream.exchange(request) as answer:
             headers = [*inbound(answer.headers), ALLOW_ORIGIN]
+            if call.collection and any(field.is_protected for field in call.collection.fields):
+                headers = unshared(headers)  # PocketBase lets everybody keep what took a token to get
             if is_endless:
                 headers = [item for item in headers if item[0] != b"x-accel-buffering"]
                 headers.append((b"x-accel-buffering", b"no"))

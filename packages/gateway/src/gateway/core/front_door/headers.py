@@ -81,6 +81,11 @@ def inbound(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
     ]
 
 
+def unshared(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer that no cache on the way may give to others (RFC 9111 §5.2.2.7)."""
+    return [(name, b"private, " + value if name == b"cache-control" else value) for name, value in headers]
+
+
 def named_by_connection(headers: RawHeaders) -> frozenset[bytes]:
     return frozenset(
         token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
