@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
@@ -93,12 +94,19 @@ def health_answer(request: Request, states: dict[str, str], status: int) -> Resp
 def install_refusals(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, to_refusal)
     app.add_exception_handler(ServiceError, to_answer)
+    app.add_exception_handler(RequestValidationError, to_named_parameters)
 
 
 async def to_refusal(_request: Request, error: Exception) -> JSONResponse:
     """Unknown paths and methods alike are refused as PocketBase refuses them."""
     status = cast(HTTPException, error).status_code
     return JSONResponse(shape(404, NOT_FOUND), 404) if status in (404, 405) else JSONResponse(shape(status, ""), status)
+
+
+async def to_named_parameters(_request: Request, error: Exception) -> JSONResponse:
+    """Names what was wrong and repeats no value."""
+    names = sorted({str(fault["loc"][-1]) for fault in cast(RequestValidationError, error).errors()})
+    return JSONResponse(shape(400, f"Missing or malformed: {', '.join(names)}."), 400)
 
 
 async def to_answer(_request: Request, error: Exception) -> Response:

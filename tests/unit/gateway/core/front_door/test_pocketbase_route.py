@@ -15,7 +15,7 @@ from gateway.core.refusals import MalformedPath
 
 SEGMENT = r"(?!\.{1,2}(?:/|$))(?:[A-Za-z0-9_.~-]|%(?!2F|5C|00|0[0-9A-F]|1[0-9A-F]|7F)[0-9A-F]{2})+"
 ALLOWED = re.compile(
-    "GET /api/health"
+    "(?:GET|HEAD) /api/health"
     "|(?:GET|POST) /api/(?:realtime|oauth2-redirect)"
     "|POST /api/files/token"
     f"|(?:GET|HEAD) /api/files/{SEGMENT}/{SEGMENT}/{SEGMENT}"
@@ -157,7 +157,7 @@ def test_collections_may_be_named_like_administrative_routes() -> None:
 
 def test_every_route_has_its_kind() -> None:
     kinds = {
-        ("GET", "/api/health"): "health",
+        ("HEAD", "/api/health"): "health",
         ("POST", "/api/realtime"): "realtime",
         ("POST", "/api/batch"): "batch",
         ("POST", "/api/files/token"): "file-token",

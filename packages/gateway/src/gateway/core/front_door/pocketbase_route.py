@@ -20,7 +20,7 @@ NOT_HERE = "This part of PocketBase is not reachable here."
 NOT_FOUND = "The requested resource wasn't found."
 
 _FIXED: Mapping[tuple[str, ...], tuple[Kind, frozenset[str]]] = {
-    ("health",): ("health", frozenset({"GET"})),
+    ("health",): ("health", frozenset({"GET", "HEAD"})),
     ("realtime",): ("realtime", frozenset({"GET", "POST"})),
     ("oauth2-redirect",): ("oauth2-redirect", frozenset({"GET", "POST"})),
     ("batch",): ("batch", frozenset({"POST"})),
