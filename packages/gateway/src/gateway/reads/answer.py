@@ -36,6 +36,7 @@ from gateway.reply import Reply
 from gateway.sessions.identify import Callers
 
 MAX_ADDRESSES = 4096
+MAX_FORWARDED_BYTES = 128  # a client may have begun the list that proxies go on with
 MAX_OVERLONG = 4096
 LOCAL_PEER = "127.0.0.1"  # a peer without an address is one on this machine
 
@@ -152,7 +153,8 @@ class Reads:
             known = self._proxies.client_address(peer, [(FORWARDED_FOR, forwarded)] if forwarded else [])
             if len(self._addresses) >= MAX_ADDRESSES:
                 self._addresses.clear()
-            self._addresses[peer, forwarded] = known
+            if len(forwarded) <= MAX_FORWARDED_BYTES:
+                self._addresses[peer, forwarded] = known
         return known
 
     async def _answer_kept(
