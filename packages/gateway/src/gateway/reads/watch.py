@@ -42,7 +42,7 @@ class Doubting(Protocol):
         ...
 
     def changes_missed(self) -> None:
-        """From now on changes are heard of, but some may have been missed, or collections are defined otherwise."""
+        """Some before now may not have been heard of, or collections are defined otherwise."""
         ...
 
 
@@ -130,13 +130,17 @@ class RecordWatch:
             case Changed(event):
                 self._cache.changed(event.collection_id, record_tag(event.collection_id, event.id))
                 self._tell(event)
-            case Alive(run, schema) if self._learned is not None and schema == self._known:
-                self._tell_if_missed(said)
-                self.plans = self._learned
-                self._cache.heard(SOURCE, run)
             case Alive():
-                self._learned = None
-                self._doubt_rules()
+                self._tell_if_missed(said)
+                self._follow(said)
+
+    def _follow(self, alive: Alive) -> None:
+        if self._learned is not None and alive.schema == self._known:
+            self.plans = self._learned
+            self._cache.heard(SOURCE, alive.run)
+        else:
+            self._learned = None
+            self._doubt_rules()
 
     def _tell(self, event: RecordEvent) -> None:
         collection = self.schema.find(event.collection_id)
