@@ -11,7 +11,7 @@ from gateway.carry_subscription import Subscriptions
 from gateway.carry_write import ACTIONS, RecordWrites, canonical_query
 from gateway.core.bodies.media_type import of_request
 from gateway.core.body_refusals import TooSlow
-from gateway.core.collections.catalogue import Collection
+from gateway.core.collections.catalogue import Collection, unknown_to
 from gateway.core.front_door.client_address import TrustedProxies
 from gateway.core.front_door.headers import declared_length
 from gateway.core.front_door.query import MAX_QUERY_BYTES, parse
@@ -25,7 +25,7 @@ __all__ = ["Forwarding", "Request"]
 
 
 class Collections(Protocol):
-    async def admitted(self, spelling: str) -> Collection: ...
+    async def admitted(self, spelling: str, unknown: str) -> Collection: ...
 
 
 class Forwarding:
@@ -82,8 +82,8 @@ class Forwarding:
         """What can be refused unread is refused here."""
         self._check_size(request)
         media, query = of_request(request.method, request.headers), parse(request.query)
-        spelling = request.route.collection
-        collection = await self._collections.admitted(spelling) if spelling is not None else None
+        spelling, unknown = request.route.collection, unknown_to(request.method, request.route.kind)
+        collection = await self._collections.admitted(spelling, unknown) if spelling is not None else None
         return canonical_query(Call(request, media, query, collection, principal))
 
     def _check_size(self, request: Request) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from common.adapters.pocketbase import PocketBase
 from common.core.errors import NotFound, ServiceError, UpstreamUnavailable
 from common.core.pocketbase_answers import Record
-from gateway.core.collections.catalogue import Catalogue, Collection, admitted, parse
+from gateway.core.collections.catalogue import UNKNOWN, Catalogue, Collection, admitted, parse
 from gateway.core.front_door.pocketbase_route import NOT_FOUND
 
 PATIENCE_SECONDS = 5.0
@@ -30,11 +30,11 @@ class PocketBaseCollections:
         self._is_current = False
         self._asking = asyncio.Lock()
 
-    async def admitted(self, spelling: str) -> Collection:
+    async def admitted(self, spelling: str, unknown: str = UNKNOWN) -> Collection:
         """Raises NotFound or Forbidden as `catalogue.admitted` does, UpstreamUnavailable when PocketBase is away."""
         if self._catalogue.find(spelling) is None:
             await self._refresh(since=time.monotonic())
-        return admitted(self._catalogue.find(spelling))
+        return admitted(self._catalogue.find(spelling), unknown)
 
     @property
     def known(self) -> tuple[Collection, ...]:

@@ -9,6 +9,9 @@ from gateway.core.front_door.pocketbase_route import NOT_HERE
 from gateway.core.uploads.upload_checks import FileField, file_fields
 
 UNKNOWN = "Missing or invalid collection context."
+UNKNOWN_TO_READS = "Missing collection context."
+"""PocketBase says so where it is asked for records, or to delete one."""
+
 SUPERUSERS = "_superusers"
 
 
@@ -102,10 +105,15 @@ def rule_of(row: Mapping[str, Any], name: str) -> str | None:
     return None if rule is None else str(rule)
 
 
-def admitted(collection: Collection | None) -> Collection:
+def unknown_to(method: str, route_kind: str) -> str:
+    """PocketBase's words for a collection that it does not have."""
+    return UNKNOWN_TO_READS if route_kind == "records" and method in ("GET", "HEAD", "DELETE") else UNKNOWN
+
+
+def admitted(collection: Collection | None, unknown: str = UNKNOWN) -> Collection:
     """Raises NotFound for an unknown collection, Forbidden for one of PocketBase's own."""
     if collection is None:
-        raise NotFound(UNKNOWN)
+        raise NotFound(unknown)
     if collection.is_system:
         raise Forbidden(NOT_HERE)
     return collection

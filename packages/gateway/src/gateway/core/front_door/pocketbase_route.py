@@ -18,6 +18,7 @@ Kind: TypeAlias = Literal[
 
 NOT_HERE = "This part of PocketBase is not reachable here."
 NOT_FOUND = "The requested resource wasn't found."
+NO_FILE = "File not found."
 
 _FIXED: Mapping[tuple[str, ...], tuple[Kind, frozenset[str]]] = {
     ("health",): ("health", frozenset({"GET", "HEAD"})),
@@ -76,7 +77,12 @@ def find(method: str, raw_path: bytes) -> Route | None:
         return route
     if is_administrative(segments[1:]):
         raise Forbidden(NOT_HERE)
-    raise NotFound(NOT_FOUND)
+    raise NotFound(nothing_for(method))
+
+
+def nothing_for(method: str) -> str:
+    """In PocketBase's words: it looks among its public files for whatever is read and not found elsewhere."""
+    return NO_FILE if method == "GET" else NOT_FOUND
 
 
 def fixed(method: str, rest: list[str]) -> Route | None:
