@@ -86,6 +86,7 @@ def options_of(settings: Settings) -> CacheOptions:
     silence_seconds = settings.cache_silence_seconds
     return CacheOptions(
         memory_bytes=settings.cache_memory_bytes,
+        shared_bytes=settings.cache_shared_bytes,
         shared_value_bytes=settings.cache_answer_bytes,
         silence_seconds=silence_seconds,
         beat_seconds=silence_seconds / 4,

@@ -214,6 +214,9 @@ class Settings(TelemetrySettings):
     cache_memory_bytes: PositiveInt = 64 * MEBIBYTE
     """What the kept answers of one process may take in memory."""
 
+    cache_shared_bytes: PositiveInt = 32 * MEBIBYTE
+    """What the answers that one process keeps in Valkey for the others may take there at once, beside the sessions."""
+
     cache_answer_bytes: PositiveInt = MEBIBYTE
     """The largest answer that is kept."""
 
