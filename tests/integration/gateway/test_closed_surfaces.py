@@ -183,12 +183,6 @@ async def test_a_collection_made_a_moment_ago_is_found(client: httpx.AsyncClient
         await superuser.delete("/api/collections/newest")
 
 
-async def test_an_unknown_collection_is_answered_in_pocketbase_s_words(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/api/collections/nowhere/records")
-    expected: dict[str, Any] = {"data": {}, "message": "Missing or invalid collection context.", "status": 404}
-    assert (answer.status_code, answer.json()) == (404, expected)
-
-
 @pytest.mark.parametrize(
     ("method", "target"),
     [
