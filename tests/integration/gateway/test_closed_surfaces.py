@@ -1,7 +1,6 @@
 """PocketBase's superuser routes, dashboard and own collections stay closed, however they are spelt and whoever asks."""
 
 import json
-from typing import Any
 
 import httpx
 import pytest
