@@ -67,6 +67,11 @@ RULES = """
     def plain(ctx):
         if ctx.values("name") == ["forbidden"]:
             refuse("No such name.")
+
+    @before("users", "create")
+    def invited(ctx):
+        if ctx.metadata.context == "oauth2" and not ctx.values("name"):
+            refuse("Say who you are.")
 """
 
 
@@ -264,29 +269,41 @@ async def test_a_sign_in_shows_the_record_as_a_read_of_it_would(through: httpx.A
     assert refreshed.json()["record"]["name"] == "somebody"
 
 
-async def test_a_sign_up_by_way_of_a_provider_is_a_create(
+async def test_a_sign_up_by_way_of_a_provider_is_a_create_and_a_sign_in_is_none(
     through: httpx.AsyncClient, superuser: httpx.AsyncClient
 ) -> None:
-    body: dict[str, Any] = {
-        "provider": "oidc",
-        "code": "c",
-        "codeVerifier": "v" * 43,
-        "redirectURL": "http://localhost/",
-    }
+    body: dict[str, Any] = {"provider": "oidc", "code": "c", "codeVerifier": "v" * 43, "redirectURL": "http://x/"}
+
+    async def come(subject: str, **more: Any) -> httpx.Response:
+        email = f"{subject}@example.com"
+        provider.user = {"sub": subject, "email": email, "email_verified": True, "name": "New"}
+        return await through.post(f"{USERS}/auth-with-oauth2", json={**body, **more})
+
+    nothing: list[dict[str, Any]] = [{}, {"createData": None}, {"createData": {}}]
+    forbidden: dict[str, Any] = {"createData": {"name": "forbidden"}}
     async with oauth2_provider() as provider:
-        provider.user = {"sub": "s1", "email": "new@example.com", "email_verified": True, "name": "New"}
         await superuser.patch("/api/collections/users", json={"oauth2": provider.settings()})
         try:
-            refused, fine = [
-                await through.post(f"{USERS}/auth-with-oauth2", json={**body, "createData": {"name": name}})
-                for name in ("forbidden", "fine")
-            ]
+            for said in (*nothing, forbidden):
+                message = "No such name." if said is forbidden else "Say who you are."
+                refused = await come("new", **said)
+                assert (refused.status_code, refused.json()["message"]) == (403, message)
+            assert await accounts(superuser, "new@example.com") == 0
+            fine = await come("new", createData={"name": "fine"})
+            assert (fine.status_code, fine.json()["meta"]["isNew"]) == (200, True)
+            for said in (nothing[0], forbidden):
+                again = await come("new", **said)
+                assert (again.status_code, again.json()["meta"]["isNew"]) == (200, False)
+            wrong = await through.post(f"{USERS}/auth-with-oauth2", json={**body, "provider": "another"})
+            assert "provider" in wrong.json()["data"], "what PocketBase itself refuses it says itself"
         finally:
             await superuser.patch("/api/collections/users", json={"oauth2": {"enabled": False}})
-    assert (refused.status_code, refused.json()["message"]) == (403, "No such name.")
-    assert fine.status_code == 200
     stored = (await superuser.get(f"{USERS}/records/{fine.json()['record']['id']}")).json()
     assert stored["name"] == "fine"
+
+
+async def accounts(superuser: httpx.AsyncClient, email: str) -> int:
+    return (await superuser.get(f"{USERS}/records", params={"filter": f"email='{email}'"})).json()["totalItems"]
 
 
 async def test_the_operator_is_told_which_rules_there_are_and_what_went_wrong(
@@ -307,6 +324,7 @@ async def test_the_operator_is_told_which_rules_there_are_and_what_went_wrong(
         "redacted",
         "nameless",
         "plain",
+        "invited",
     ]
     [failure] = told["failures"]
     line = next(

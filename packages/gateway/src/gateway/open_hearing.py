@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from common.correlation import REQUEST_ID_HEADER, outgoing
 from gateway.core.request import Call
 from gateway.core.rule_files.context import GUEST, Asker, Metadata, readable_headers
+from gateway.core.sessions.account_change import TAKES_OVER
 from gateway.core.sessions.principal import Principal
 from gateway.judging.judge import Hearing, Judge
 
@@ -15,6 +16,7 @@ def hearing_of(judge: Judge, call: Call) -> Hearing:
         request_id=outgoing().get(REQUEST_ID_HEADER, ""),
         timestamp=datetime.now(UTC),
         client_address=call.request.address,
+        context="oauth2" if call.request.route.after[-1:] == (TAKES_OVER,) else "default",
         headers=readable_headers(call.request.headers),
     )
     return judge.hearing(asker_of(call.principal), metadata)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 from gateway.core.bodies.field_names import field_of
 from gateway.core.bodies.json_values import copied
@@ -45,11 +45,16 @@ GUEST: Final = Asker()
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """About the request. Names of headers are lower-case, and neither they nor the query can be changed."""
+    """About the request. Names of headers are lower-case, and neither they nor the query can be changed.
+
+    `context` is `oauth2` for the sign-up that a sign-in by way of a provider may come to, else `default`: PocketBase's
+    names in `@request.context`.
+    """
 
     request_id: str = ""
     timestamp: datetime = EPOCH
     client_address: str = ""
+    context: Literal["default", "oauth2"] = "default"
     params: Mapping[str, str] = field(default_factory=dict[str, str])
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
