@@ -44,7 +44,7 @@ from gateway.limit import Limits
 from gateway.observe import Sampling
 from gateway.open_forwarding import RuleParts, build_forwarding, open_rules
 from gateway.open_reads import ReadGround, open_read_ground, terms_of
-from gateway.operator_routes import OperatorGate, operator_rules, operator_sessions
+from gateway.operator_routes import OperatorGate, operator_rules, operator_sessions, operator_sign_ins
 from gateway.reads.aim import Aims
 from gateway.reads.answer import Reads
 from gateway.reads.explain import Explaining
@@ -56,6 +56,7 @@ from gateway.sessions.ask_pocketbase import TokenQuestions
 from gateway.sessions.end import Endings, Nobody
 from gateway.sessions.hear_revocations import Obedience
 from gateway.sessions.identify import Callers, Confirming, TokenCheck
+from gateway.sessions.impersonate import Impersonations
 from gateway.sessions.note_use import Uses
 from gateway.sessions.recheck import Rechecks
 from gateway.sessions.routes import Sessions
@@ -110,6 +111,7 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
         proxies = TrustedProxies.parse(settings.trusted_proxies)
         operator = operations_app(own, partial(metrics_of_all, place.directory) if place else own_metrics)
         operator.include_router(operator_router(settings, collections, sessions))
+        operator.include_router(impersonation_router(settings, collections, control, sign_ins))
         operator.include_router(rules_router(settings, ruled, collections))
         operator.include_router(explain_router(settings, ground, aims, loading))
         install_refusals(operator)
@@ -139,6 +141,14 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
 def operator_router(settings: Settings, collections: PocketBaseCollections, sessions: SessionParts) -> APIRouter:
     key = settings.operator_key.get_secret_value() if settings.operator_key else None
     return operator_sessions(OperatorGate(key), collections, sessions.store, sessions.endings)
+
+
+def impersonation_router(
+    settings: Settings, collections: PocketBaseCollections, control: PocketBase, sign_ins: SignIns
+) -> APIRouter:
+    key = settings.operator_key.get_secret_value() if settings.operator_key else None
+    impersonations = Impersonations(PocketBaseRecords(control), sign_ins)
+    return operator_sign_ins(OperatorGate(key), collections, sign_ins, impersonations)
 
 
 def rules_router(settings: Settings, ruled: RuleParts, collections: PocketBaseCollections) -> APIRouter:

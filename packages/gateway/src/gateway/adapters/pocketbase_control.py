@@ -4,6 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import quote
+
+import orjson
 
 from common.adapters.pocketbase import PocketBase
 from common.core.errors import NotFound, ServiceError, UpstreamUnavailable
@@ -87,6 +90,14 @@ class PocketBaseRecords:
         async with asked():
             with suppress(NotFound):
                 return await self._control.record(collection, id)
+        raise NotFound(NOT_FOUND)
+
+    async def impersonated(self, collection: str, id: str, seconds: int) -> bytes:
+        """PocketBase's answer. Raises NotFound, UpstreamUnavailable."""
+        path = f"/api/collections/{quote(collection, safe='')}/impersonate/{quote(id, safe='')}"
+        async with asked():
+            with suppress(NotFound):
+                return orjson.dumps(await self._control.request("POST", path, {"duration": seconds}))
         raise NotFound(NOT_FOUND)
 
 
