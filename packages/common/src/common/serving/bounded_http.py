@@ -9,7 +9,9 @@ from asyncio.events import TimerHandle
 from typing import Any, ClassVar, cast
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from common.serving.gathered_writes import GatheringHttp
 
 logger = structlog.get_logger(__name__)
 
@@ -36,7 +38,7 @@ class Unfit(Exception):
     """Stops the parser, which wraps it."""
 
 
-class BoundedHttp(HttpToolsProtocol):
+class BoundedHttp(GatheringHttp):
     head_seconds: ClassVar[float] = HEAD_SECONDS
     stalled_seconds: ClassVar[float] = STALLED_SECONDS
 
