@@ -348,6 +348,19 @@ async def test_a_file_that_anybody_may_have_is_kept(scene: Scene) -> None:
     await soon(scene.here, path, 404)
 
 
+async def test_an_answer_of_more_than_a_mebibyte_passes_whole_and_is_asked_each_time(scene: Scene, ann: User) -> None:
+    posts = await scene.collection(fields=[{"name": "body", "type": "text", "max": 800_000}])
+    first, second = [await scene.record(posts, title=letter, body=letter * 700_000) for letter in "ab"]
+    for user in (None, ann):
+        for client in (scene.here, scene.there, scene.here):
+            answer = await read(client, path_of(posts), user)
+            assert answer.headers["x-cache"] == "BYPASS"
+            assert answer.content == (await scene.direct.get(path_of(posts))).content
+    await scene.changed(posts, first, title="changed")
+    assert (await read(scene.here, path_of(posts))).json()["items"][0]["title"] == "changed"
+    assert (await kept(scene.here, path_of(posts, second))).json()["body"] == "b" * 700_000
+
+
 async def test_the_operator_is_told_why_a_read_is_kept_or_not(site: Site, scene: Scene, ann: User) -> None:
     posts = await scene.collection(viewRule=OWNED)
     id = await scene.record(posts, title="first", owner=ann.id)

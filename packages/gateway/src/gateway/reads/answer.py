@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, cast
 
-from cachetools import LRUCache
+from cachetools import TTLCache
 from starlette.types import Scope
 
 from common.cache import Answer, Cache
@@ -35,8 +35,6 @@ from gateway.reads.load import Loading, Terms, sent_of
 from gateway.reply import Reply
 from gateway.sessions.identify import Callers
 
-MAX_ADDRESSES = 4096
-MAX_FORWARDED_BYTES = 128  # a client may have begun the list that proxies go on with
 MAX_OVERLONG = 4096
 LOCAL_PEER = "127.0.0.1"  # a peer without an address is one on this machine
 
@@ -99,17 +97,15 @@ class Reads:
         self._rolled = rolled
         self._proxies = proxies
         self._rolls_every_seconds = terms.rolls_every_seconds
-        self._addresses: dict[tuple[str, bytes], str] = {}
-        self._overlong: LRUCache[str, bool] = LRUCache(MAX_OVERLONG)
+        self._overlong: TTLCache[str, bool, float] = TTLCache(MAX_OVERLONG, terms.fresh_seconds, timer=time.monotonic)
 
     def hit(self, scope: Scope) -> Hit | None:
         """The answer, if it is at hand and may be given at once. Raises TooMany."""
         place = self._aims.known(scope)
-        heads = heads_of(scope["headers"]) if place else None
-        if place is None or heads is None:
+        if place is None or not place.has_keys or (heads := heads_of(scope["headers"])) is None:
             return None
         client: tuple[str, int] | None = scope.get("client")
-        address = self.address(client[0] if client else LOCAL_PEER, heads.forwarded)
+        address = self._proxies.behind(client[0] if client else LOCAL_PEER, heads.forwarded)
         principal: Principal | None = None
         if heads.token:
             principal = self._callers.known(token_of(heads.token), address)
@@ -145,17 +141,6 @@ class Reads:
             await self._answer_in_doubt(ask, aimed, reply, otherwise)
         else:
             await self._answer_kept(ask, aimed, reply, otherwise, incoming)
-
-    def address(self, peer: str, forwarded: bytes) -> str:
-        """`forwarded` is the last X-Forwarded-For."""
-        known = self._addresses.get((peer, forwarded))
-        if known is None:
-            known = self._proxies.client_address(peer, [(FORWARDED_FOR, forwarded)] if forwarded else [])
-            if len(self._addresses) >= MAX_ADDRESSES:
-                self._addresses.clear()
-            if len(forwarded) <= MAX_FORWARDED_BYTES:
-                self._addresses[peer, forwarded] = known
-        return known
 
     async def _answer_kept(
         self, ask: Ask, aimed: Aimed, reply: Reply, otherwise: Otherwise, incoming: Incoming

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.front_door.client_address import TrustedProxies
+from gateway.core.front_door.client_address import MAX_REMEMBERED, TrustedProxies
 
 PROXIES = TrustedProxies.parse(["127.0.0.1", "::1", "10.0.0.0/8"])
 
@@ -33,3 +33,12 @@ def test_the_rightmost_address_of_the_last_header_counts(peer: str, values: list
 def test_a_proxy_that_is_no_address_is_refused() -> None:
     with pytest.raises(ValueError, match="caddy"):
         TrustedProxies.parse(["caddy"])
+
+
+def test_what_is_remembered_is_bounded_in_number_and_in_size() -> None:
+    proxies = TrustedProxies.parse(["127.0.0.1"])
+    for number in range(2 * MAX_REMEMBERED):
+        proxies.behind("127.0.0.1", f"10.0.{number // 256}.{number % 256}".encode())
+    proxies.behind("127.0.0.1", b"x" * 65)
+    assert len(proxies._known) <= MAX_REMEMBERED
+    assert all(len(claimed) <= 64 for _, claimed in proxies._known)
