@@ -11,6 +11,8 @@ from gateway.core.refusals import TooLarge
 
 TOO_LARGE = "Request entity too large."
 LINGER_SECONDS = 2.0
+UNWATCHED_SECONDS = 0.02
+"""Most reads are over by then, and a task costs more than the rest of the watching."""
 
 
 class ClientGone(Exception):
@@ -89,12 +91,20 @@ class Incoming:
 @asynccontextmanager
 async def watched(incoming: Incoming, *, is_endless: bool = False) -> AsyncGenerator[None]:
     """Cuts the work in it short by ClientGone once nobody waits for it, by Closing where it has no end of its own."""
+    watching: list[asyncio.Task[None]] = []
     try:
         async with asyncio.TaskGroup() as tasks:
-            watching = [tasks.create_task(incoming.watch())]
+
+            def watch() -> None:
+                watching.append(tasks.create_task(incoming.watch()))
+
+            begins = asyncio.get_running_loop().call_later(UNWATCHED_SECONDS, watch)
             if is_endless:
                 watching.append(tasks.create_task(incoming.watch_closing()))
-            yield
+            try:
+                yield
+            finally:
+                begins.cancel()
             for task in watching:
                 task.cancel()
     except BaseExceptionGroup as faults:

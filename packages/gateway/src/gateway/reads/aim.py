@@ -86,6 +86,7 @@ class Aimed:
         if len(self.keys) >= MAX_KEYS:
             self.keys.clear()
         self.keys[self.session(principal)] = (made_from, key)
+        self.place.has_keys = True
 
     def key(self, member: Member | None, sent: list[tuple[str, str]]) -> str | None:
         """None: this one must not be kept."""
@@ -95,13 +96,14 @@ class Aimed:
 
 @dataclass(slots=True)
 class Place:
-    """What a path means; `aimed` by the collection of who asks."""
+    """What a path means; `aimed` by the collection of who asks. Without keys nobody's answer can be at hand."""
 
     collection: Collection
     kind: Kind
     target: str
     rule: str
     aimed: dict[str, Aimed] = field(default_factory=dict[str, Aimed])
+    has_keys: bool = False
 
 
 class Aims:

@@ -135,10 +135,10 @@ class SignIns:
 
         Empty while rolling by header is off, or nothing is due. Nobody but the client may store such an answer.
         """
-        now, token = int(time.time()), bearer_token(headers)
-        if not self._roll_every_seconds or principal is None or token is None:
+        if not self._roll_every_seconds or principal is None:
             return []
-        if now - principal.issued_at < self._roll_every_seconds:
+        now, token = int(time.time()), bearer_token(headers)
+        if token is None or now - principal.issued_at < self._roll_every_seconds:
             return []
         try:
             generation = await self._sessions.succeed(principal.session_id, principal.generation, None, 0)

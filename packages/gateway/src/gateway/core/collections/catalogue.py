@@ -62,8 +62,10 @@ class Catalogue:
 
     def find(self, spelling: str) -> Collection | None:
         """Should an id and a name ever clash, the one that is refused wins."""
-        matches = sorted(self.matching(spelling), key=lambda collection: not collection.is_system)
-        return matches[0] if matches else None
+        by_id, by_name = self._by_id.get(spelling), self._by_name.get(spelling.lower())
+        if by_id is None or (by_name is not None and by_name.is_system and not by_id.is_system):
+            return by_name
+        return by_id
 
     def matching(self, spelling: str) -> list[Collection]:
         """One, none, or two where the id of one is the name of another."""

@@ -13,6 +13,8 @@ def expands_of(start: Collection, expand: str, known: Iterable[Collection]) -> d
 
     `expand` is the parameter as it came, `known` are all collections.
     """
+    if not expand:
+        return {}
     catalogue = Catalogue(known)
     found: dict[str, str] = {}
     for path in filter(None, (piece.strip() for piece in expand.split(","))):

@@ -6,6 +6,7 @@ alone, so nothing a client spells reaches PocketBase unread.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ Kind: TypeAlias = Literal[
     "health", "realtime", "oauth2-redirect", "file-token", "file", "records", "batch", "sign-in", "auth"
 ]
 
+MAX_REMEMBERED = 1024
 NOT_HERE = "This part of PocketBase is not reachable here."
 NOT_FOUND = "The requested resource wasn't found."
 NO_FILE = "File not found."
@@ -59,9 +61,14 @@ class Route:
     def upstream_path(self, canonical_collection: str | None) -> str:
         """The path to ask PocketBase for, every segment escaped anew."""
         named = () if canonical_collection is None else (canonical_collection,)
-        return "/" + "/".join(quote(segment, safe="") for segment in ("api", *self.before, *named, *self.after))
+        return "/" + "/".join([escaped(segment) for segment in ("api", *self.before, *named, *self.after)])
 
 
+def escaped(segment: str) -> str:
+    return segment if segment.isascii() and segment.isalnum() else quote(segment, safe="")
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
 def find(method: str, raw_path: bytes) -> Route | None:
     """The route that a request means; None when the path is not PocketBase's at all.
 

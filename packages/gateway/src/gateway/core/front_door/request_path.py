@@ -1,10 +1,12 @@
 """A raw request path to decoded segments, read in the one way that every parser behind us agrees with."""
 
+import re
 from urllib.parse import unquote_to_bytes
 
 from gateway.core.refusals import MalformedPath
 
 MAX_PATH_BYTES = 2048
+_PLAIN = re.compile(rb"[A-Za-z0-9_-]+")
 _HEXADECIMAL = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -23,6 +25,8 @@ def segments_of(raw_path: bytes) -> list[str]:
 
 
 def decoded(segment: bytes) -> str:
+    if _PLAIN.fullmatch(segment):
+        return segment.decode("ascii")
     try:
         text = unquote_to_bytes(well_escaped(segment)).decode("utf-8")
     except UnicodeDecodeError as error:

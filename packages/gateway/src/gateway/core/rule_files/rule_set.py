@@ -97,6 +97,7 @@ class RuleSet:
     moderated: tuple[ModeratedFields, ...] = ()
     faults: tuple[LoadFault, ...] = ()
     files: tuple[str, ...] = ()
+    after_answers: tuple[Rule, ...] = field(init=False, repr=False)
     _rules: Mapping[Phase, Index[Rule]] = field(init=False, repr=False)
     _moderated: Index[ModeratedFields] = field(init=False, repr=False)
     _redacts_views: bool = field(init=False, repr=False)
@@ -105,6 +106,7 @@ class RuleSet:
         phases: tuple[Phase, ...] = ("validate", "before", "after")
         indexes = {phase: Index(rule for rule in self.rules if rule.phase == phase) for phase in phases}
         object.__setattr__(self, "_rules", indexes)
+        object.__setattr__(self, "after_answers", tuple(rule for rule in self.rules if rule.phase == "after"))
         object.__setattr__(self, "_moderated", Index(self.moderated))
         redacts_views = any(rule.phase == "after" and "view" in rule.actions for rule in self.rules)
         object.__setattr__(self, "_redacts_views", redacts_views)
@@ -116,10 +118,6 @@ class RuleSet:
 
     def find(self, phase: Phase, collection: str, action: Action) -> tuple[Rule, ...]:
         return self._rules[phase].find(collection, action)
-
-    @property
-    def after_answers(self) -> tuple[Rule, ...]:
-        return tuple(rule for rule in self.rules if rule.phase == "after")
 
     def find_moderated(self, collection: str, action: Action) -> tuple[ModeratedFields, ...]:
         return self._moderated.find(collection, action)
