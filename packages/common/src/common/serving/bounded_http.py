@@ -6,6 +6,7 @@ llhttp, which parses here, holds a head of any size for as long as the client li
 
 import asyncio
 from asyncio.events import TimerHandle
+from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
 import structlog
@@ -32,6 +33,12 @@ TOO_LARGE = 431, b"Request Header Fields Too Large"
 
 _TARGETS = (b"/", b"*")
 """How a target begins that names nothing beside path and query, which only some of those before us would look at."""
+
+
+def is_framed(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """llhttp lets codings pass that it does not undo, for whoever reads the body to stumble over."""
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    return codings in ([], [b"chunked"])
 
 
 class Unfit(Exception):
@@ -82,7 +89,9 @@ class BoundedHttp(GatheringHttp):
         if not is_small or len(self.headers) > MAX_HEADERS:
             self._refusal = TOO_LARGE
             raise Unfit
-        if b"#" in self.url or self.url[:1] not in _TARGETS or len(self.pipeline) >= MAX_AHEAD:
+        if b"#" in self.url or self.url[:1] not in _TARGETS or not is_framed(self.headers):
+            raise Unfit
+        if len(self.pipeline) >= MAX_AHEAD:
             raise Unfit
         self._headed, self._head_bytes = self.scope, 0
         before = self.cycle

@@ -36,8 +36,11 @@ def test_exactly_one_address_and_one_identity_leave(headers: list[tuple[bytes, b
     assert not {name for name, _ in plain} & (set(ADDRESS_NAMES) - {"x-forwarded-for"})
 
 
-def test_underscores_hide_nothing() -> None:
-    headers = [(name.replace("-", "_").encode(), b"1.2.3.4") for name in ADDRESS_NAMES]
+@pytest.mark.parametrize("between", ["_", ".", "--", "~_", "!#$%&'*+^`|"])
+def test_no_spelling_that_pocketbase_reads_as_another_s_name_hides_anything(between: str) -> None:
+    spelt = [name.replace("-", between) for name in [*ADDRESS_NAMES, "x-client-id", "keep-alive"]]
+    headers = [(name.encode(), b"1.2.3.4") for name in (*spelt, *(f"{between}{name}{between}" for name in spelt))]
+    headers += [(b".authorization", b"x"), (b"host_", b"x")]
     assert outbound(headers, client_address="::1", token=None) == [("X-Forwarded-For", "::1")]
 
 

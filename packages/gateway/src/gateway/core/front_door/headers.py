@@ -22,7 +22,9 @@ _CLIENT_ADDRESS = frozenset(
 )
 _CLIENT_ADDRESS_PREFIX = b"x-forwarded"
 _OURS = frozenset({b"authorization", b"host", b"expect", b"x-client-id"})
-_NEVER_THE_CLIENTS = frozenset(re.sub(rb"[^a-z]", b"", name).decode() for name in _HOP_BY_HOP | _CLIENT_ADDRESS | _OURS)
+_SPEAK_FOR_ANOTHER = _HOP_BY_HOP | _CLIENT_ADDRESS | _OURS
+_NEVER_THE_CLIENTS = frozenset(re.sub(rb"[^a-z]", b"", name).decode() for name in _SPEAK_FOR_ANOTHER)
+_BETWEEN_WORDS = re.compile(rb"[^a-z0-9]+")
 _OF_A_BODY = frozenset({b"content-type", b"content-length", b"content-encoding", b"transfer-encoding"})
 _CROSS_ORIGIN_PREFIX = b"access-control-"
 
@@ -30,13 +32,13 @@ _CROSS_ORIGIN_PREFIX = b"access-control-"
 def outbound(headers: RawHeaders, *, client_address: str, token: str | None) -> list[tuple[str, str]]:
     """What PocketBase gets: the client's headers without those that speak for somebody else, then ours."""
     listed = list(headers)
-    dropped = _HOP_BY_HOP | _OURS | named_by_connection(listed)
+    dropped = named_by_connection(listed)
     if not has_body(listed):
         dropped |= {b"content-length"}
     kept = [
         (name.decode("latin-1"), value.decode("utf-8", "replace"))
         for name, value in listed
-        if name not in dropped and not tells_client_address(name)
+        if name not in dropped and not speaks_for_another(name)
     ]
     kept.append(("X-Forwarded-For", client_address))
     if token:
@@ -60,10 +62,10 @@ def replaced_body(headers: Sequence[tuple[bytes, bytes]], body: bytes) -> list[t
     return [*kept, (b"content-length", str(len(body)).encode())] if body else kept
 
 
-def tells_client_address(name: bytes) -> bool:
-    """An underscore counts as a hyphen, as it does for CGI and in PocketBase's rules."""
-    plain = name.replace(b"_", b"-")
-    return plain in _CLIENT_ADDRESS or plain.startswith(_CLIENT_ADDRESS_PREFIX)
+def speaks_for_another(name: bytes) -> bool:
+    """PocketBase's rules read `x-real-ip`, `x_real_ip` and `.x.real--ip` as one name, whose value is any of theirs."""
+    plain = _BETWEEN_WORDS.sub(b"-", name).strip(b"-")
+    return plain in _SPEAK_FOR_ANOTHER or plain.startswith(_CLIENT_ADDRESS_PREFIX)
 
 
 def is_the_clients(name: str) -> bool:
