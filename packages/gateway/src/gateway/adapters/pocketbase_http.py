@@ -8,14 +8,14 @@ import aiohttp
 from yarl import URL
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.front_door.exchange import UpstreamRequest
+from gateway.adapters.read_connections import AWAY, ReadConnections
+from gateway.core.front_door.exchange import UpstreamAnswer, UpstreamRequest
 
 CHUNK_BYTES = 64 * 1024
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
 IDLE_SECONDS = 30.0  # well within PocketBase's own patience, so that it is never the one to close first
 
-AWAY = "PocketBase does not answer; please retry."
 FAILURES = (aiohttp.ClientError, TimeoutError)
 
 ENDLESS = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS)
@@ -79,13 +79,20 @@ class Exchange:
 
 
 class PocketBaseHttp:
-    def __init__(self, session: aiohttp.ClientSession, url: str, *, realtime_connections: int) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, reads: ReadConnections, url: str, *, realtime_connections: int
+    ) -> None:
         self._session = session
+        self._reads = reads
         self._url = url
         self._realtime_left = realtime_connections
 
-    def exchange(self, request: UpstreamRequest) -> AbstractAsyncContextManager[PocketBaseAnswer]:
-        return self._stream(request) if request.is_endless else Exchange(self._session, self._url, request, ORDINARY)
+    def exchange(self, request: UpstreamRequest) -> AbstractAsyncContextManager[UpstreamAnswer]:
+        if request.is_endless:
+            return self._stream(request)
+        if request.method == "GET" and request.body is None:
+            return self._reads.exchange(request)
+        return Exchange(self._session, self._url, request, ORDINARY)
 
     @asynccontextmanager
     async def _stream(self, request: UpstreamRequest) -> AsyncGenerator[PocketBaseAnswer]:
@@ -104,7 +111,15 @@ class PocketBaseHttp:
 async def open_pocketbase_http(
     url: str, *, connections: int, realtime_connections: int
 ) -> AsyncGenerator[PocketBaseHttp]:
+    """Reads have as many connections of their own as everything else that ends."""
     connector = aiohttp.TCPConnector(limit=connections + realtime_connections, keepalive_timeout=IDLE_SECONDS)
+    reads = ReadConnections(
+        url,
+        limit=connections,
+        connect_seconds=CONNECT_SECONDS,
+        silence_seconds=ANSWER_SECONDS,
+        idle_seconds=IDLE_SECONDS,
+    )
     async with aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -114,4 +129,7 @@ async def open_pocketbase_http(
         trust_env=False,
         read_bufsize=CHUNK_BYTES,
     ) as session:
-        yield PocketBaseHttp(session, url, realtime_connections=realtime_connections)
+        try:
+            yield PocketBaseHttp(session, reads, url, realtime_connections=realtime_connections)
+        finally:
+            reads.close()
