@@ -41,7 +41,7 @@ class Server:
     def __init__(self, home: Path, port: int) -> None:
         self.configuration = home / "nats.conf"
         self._home = home
-        self._port = port
+        self.port = port
         self.process: subprocess.Popen[bytes] | None = None
         self.configure()
 
@@ -53,7 +53,7 @@ class Server:
             self.process.send_signal(signal.SIGHUP)
 
     def url(self, user: str, password: str = "pw") -> str:
-        return f"nats://{user}:{password}@127.0.0.1:{self._port}"
+        return f"nats://{user}:{password}@127.0.0.1:{self.port}"
 
 
 @pytest.fixture
@@ -208,9 +208,9 @@ async def test_refused_logins_leave_no_socket_open(server: Server) -> None:
             refused = (server.configuration.parent / "log").read_text().count("authentication error")
             return refused
 
+        async def sockets() -> int:
+            ours = psutil.Process().net_connections(kind="tcp")
+            return len([one for one in ours if one.raddr and one.raddr.port == server.port])
+
         await eventually(refusals, lambda count: count >= 3, seconds=15)
         await eventually(sockets, lambda count: count <= 1)
-
-
-async def sockets() -> int:
-    return len(psutil.Process().net_connections(kind="tcp"))
