@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from gateway.adapters.upload_spool import UploadSpool
-from gateway.bodies.take_in import Expected, Intake
+from gateway.bodies.incoming_form import Expected
+from gateway.bodies.take_in import Intake
 from gateway.core.bodies.body_pace import Pace
 from gateway.core.bodies.media_type import parsed
 from gateway.core.bodies.record_body import ReceivedBody, UploadedFile

@@ -8,8 +8,9 @@ from typing import Any, Protocol, cast
 import orjson
 
 from common.core.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
+from gateway.bodies.aside import aside
+from gateway.bodies.incoming_form import Expected
 from gateway.bodies.receive import Incoming
-from gateway.bodies.take_in import Expected
 from gateway.carry_write import (
     MAX_ANSWER_BYTES,
     METHODS,
@@ -95,28 +96,31 @@ class Batches:
         hearing = hearing_of(self._parts.judge, call)
         expected = Expected(batch_accepts(self._max_bytes))
         async with taken_in(self._parts.intake, call, incoming, expected) as received:
-            checked = await self._checked(batch_items(received, max_items=self._max_items), call, hearing)
+            items = await aside(received.size_bytes, batch_items, received, max_items=self._max_items)
+            checked = await self._checked(items, call, hearing, received.size_bytes)
             document = upstream_batch([item.operation for item in checked], secrets.token_hex(16))
             request = upstream_request(replace(call, query=Query()), document)
             effects = effects_of(self._parts.effects(item.write, item.operation.collection) for item in checked)
             async with self._parts.writing.exchange(request, effects, call.principal) as answer:
                 await self._answered(call, checked, hearing, answer, reply)
 
-    async def _checked(self, items: Sequence[BatchItem], call: Call, hearing: Hearing) -> list[Checked]:
+    async def _checked(
+        self, items: Sequence[BatchItem], call: Call, hearing: Hearing, size_bytes: int
+    ) -> list[Checked]:
         """Raises the error of the first item that is refused, in a batch's words if the item is at fault."""
         checked: list[Checked] = []
         for index, item in enumerate(items):
             try:
-                operation = await self._counted(item, checked, call)
+                operation = await self._counted(item, checked, call, size_bytes)
                 checked.append(await self._checked_item(operation, hearing))
             except (InvalidRequest, Unauthenticated, Forbidden, NotFound) as error:
                 raise item_failed(index, error) from error
         return checked
 
-    async def _counted(self, item: BatchItem, before: Sequence[Checked], call: Call) -> BatchOperation:
+    async def _counted(self, item: BatchItem, before: Sequence[Checked], call: Call, size_bytes: int) -> BatchOperation:
         """A batch is no way around the limits of what is in it."""
         collection = await self._collections.admitted(item.route.collection or "")
-        operation = batch_operation(item, collection, collection.file_fields)
+        operation = await aside(size_bytes, batch_operation, item, collection, collection.file_fields)
         operation = operation.settled(exists=await self._exists(operation, before))
         method = METHODS[meant(operation).action]
         await self._counting.require(method, item.route, collection.name, call.principal, call.request.address)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from common.core.errors import ServiceError
+from gateway.bodies.aside import aside
+from gateway.bodies.incoming_form import NO_FILES, Expected
 from gateway.bodies.inspect_uploads import inspect
 from gateway.bodies.receive import TOO_LARGE, Incoming
-from gateway.bodies.take_in import NO_FILES, Expected, Intake
+from gateway.bodies.take_in import Intake
 from gateway.core.bodies.record_body import ReceivedBody, RecordBody, UpstreamBody, record_body, streamed, upstream_body
 from gateway.core.caching.write_reach import changed_by
 from gateway.core.collections.catalogue import Collection
@@ -87,7 +89,7 @@ class RecordWrites:
         hearing = hearing_of(self._parts.judge, call)
         expected = Expected(accepts(collection.file_fields), REFUSALS[action])
         async with taken_in(self._parts.intake, call, incoming, expected) as received:
-            body = settled_body(record_body(received), collection.fields)
+            body = await aside(received.size_bytes, settled_record, received, collection)
             write = await self._parts.checked(meant(call, collection, action, body), collection, body, hearing)
             request = upstream_write(call, replace(body, fields=dict(write.fields)), action)
             effects = self._parts.effects(write, collection)
@@ -102,6 +104,11 @@ class RecordWrites:
             write, await collected(answer.chunks(), MAX_ANSWER_BYTES, UnreadableAnswer(OVERLONG))
         )
         await reply.whole(answer.status, replaced_body(await self._parts.headers_back(call, answer), told), told)
+
+
+def settled_record(received: ReceivedBody, collection: Collection) -> RecordBody:
+    """Raises MalformedBody."""
+    return settled_body(record_body(received), collection.fields)
 
 
 def check_size(call: Call, incoming: Incoming, max_bytes: int) -> None:

@@ -5,12 +5,14 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from gateway.adapters.upload_spool import IN_MEMORY_BYTES, UploadSpool
+from gateway.bodies.incoming_form import NO_FILES, Expected
 from gateway.bodies.inspect_uploads import inspect
-from gateway.bodies.take_in import NO_FILES, Expected, Intake
+from gateway.bodies.take_in import Intake
 from gateway.core.bodies.body_pace import Pace
 from gateway.core.bodies.media_type import MediaType
 from gateway.core.bodies.record_body import ReceivedBody, record_body
@@ -23,6 +25,8 @@ from tests.bodies import ANY_FILE, BOUNDARY, MEBIBYTE, Part, file, in_chunks, jo
 
 JSON, FORM, NONE = MediaType("json"), MediaType("form"), MediaType("none")
 MULTIPART = MediaType("multipart", BOUNDARY.encode())
+MANY_VALUES = b'{"a":[' + b"[]," * 20_000 + b"0]}"
+"""Little text, which would become twenty times as much."""
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ async def test_each_kind_of_body_is_read(intake: Intake) -> None:
 
 
 async def test_a_large_document_is_parsed_beside_the_loop(intake: Intake) -> None:
-    text = "x" * MEBIBYTE
+    text = "x," * (MEBIBYTE // 2)
     assert (await received(intake, f'["{text}"]'.encode(), JSON)).value == [text]
 
 
@@ -110,6 +114,10 @@ async def test_a_file_beyond_its_fields_size_is_refused_as_it_arrives(intake: In
         (FORM, b"a=" + b"x" * 2 * MEBIBYTE),
         (MULTIPART, multipart(value("a", "x" * 2 * MEBIBYTE))),
         (MULTIPART, multipart(*[value("a" * 300, "x" * 10_000)] * 300)),
+        (JSON, MANY_VALUES),
+        (FORM, b"@jsonPayload=" + MANY_VALUES),
+        (FORM, b"@jsonPayload=" + quote(MANY_VALUES).encode()),
+        (MULTIPART, multipart(value("any", MANY_VALUES.decode()))),
     ],
 )
 async def test_what_is_not_a_file_is_bounded(intake: Intake, media: MediaType, body: bytes) -> None:
@@ -129,7 +137,7 @@ async def test_a_declared_size_is_refused_before_anything_is_read(intake: Intake
 
 
 async def test_all_bodies_together_are_bounded(intake: Intake) -> None:
-    body = b'["' + b"x" * (2 * MEBIBYTE - 10) + b'"]'
+    body = b'["' + b"x" * (2 * MEBIBYTE - 100) + b'"]'
     async with intake.take_in(in_chunks(body), JSON):
         with pytest.raises(NoRoom):
             await received(intake, body, JSON)

@@ -6,7 +6,7 @@ What goes upstream is written from the parsed pieces alone: JSON, or where there
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from gateway.core.bodies.form_values import PAYLOAD, Pairs, fields_of
@@ -45,11 +45,13 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedBody:
-    """A body whose grammar is known and whose meaning is not yet: `pairs` is None unless it was a form."""
+    """A body whose grammar is known and whose meaning is not yet: `pairs` is None unless it was a form. `size_bytes` is
+    that of its text, files left out: it says how long its meaning may take."""
 
     value: Any = None
     pairs: Pairs | None = None
     files: tuple[UploadedFile, ...] = ()
+    size_bytes: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

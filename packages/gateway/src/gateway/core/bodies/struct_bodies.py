@@ -53,7 +53,8 @@ def struct_fields(received: ReceivedBody, known: Mapping[str, Shape]) -> dict[st
     if received.pairs is None:
         fields = as_object(received.value)
     else:
-        fields = {**fields_of(received.pairs), **texts_of(received.pairs, known)}
+        texts = texts_of(received.pairs, known)
+        fields = {**fields_of(received.pairs), **texts}
     check_spelling(fields, known)
     return fields
 
