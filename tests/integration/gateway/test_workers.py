@@ -37,7 +37,7 @@ async def answers(gateway: GatewayServer) -> bool:
 
 
 async def test_all_workers_answer_on_one_port_and_one_metrics_page_shows_them_all(lasting: GatewayServer) -> None:
-    await eventually(lambda: answers(lasting))
+    await eventually(lambda: answers(lasting), seconds=30)
 
     async def counted() -> set[str]:
         await answers(lasting)
@@ -49,7 +49,7 @@ async def test_all_workers_answer_on_one_port_and_one_metrics_page_shows_them_al
 
 
 async def test_a_session_begun_in_one_worker_is_known_in_every_one(lasting: GatewayServer) -> None:
-    await eventually(lambda: answers(lasting))
+    await eventually(lambda: answers(lasting), seconds=30)
     async with httpx.AsyncClient(base_url=lasting.url, timeout=20) as client:
         user = await signed_up(client)
     for _ in range(20):
@@ -59,7 +59,7 @@ async def test_a_session_begun_in_one_worker_is_known_in_every_one(lasting: Gate
 
 async def test_a_storm_of_refreshes_over_all_workers_makes_one_chain(lasting: GatewayServer) -> None:
     """With the grace of ten seconds, since a storm on a busy machine may last longer than one."""
-    await eventually(lambda: answers(lasting))
+    await eventually(lambda: answers(lasting), seconds=30)
     async with httpx.AsyncClient(base_url=lasting.url, timeout=20) as client:
         user = await signed_up(client)
         async with asyncio.TaskGroup() as tasks:
