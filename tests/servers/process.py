@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 
 
 PORTS = range(12_000, 32_000)
