@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from nats.aio.client import Srv
 
 from common.adapters.companion import accompanied
 from common.adapters.connections import keep_connecting, leave_nats
@@ -21,6 +22,24 @@ class Impatient(Connection):
 
     async def flush(self, timeout: float = 0.2) -> None:  # noqa: ASYNC109 - as nats-py has it
         await super().flush(timeout)  # pyright: ignore[reportArgumentType] - seconds
+
+
+class Losing(Impatient):
+    """Loses the cancellation of an attempt that fails at the same moment, as `asyncio.wait_for` does now and then."""
+
+    attempts = lost = 0
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        self.attempts += 1
+        try:
+            await super()._connect_to_server(s)
+            if self.attempts > 1:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if self.lost:
+                raise
+            self.lost += 1
+            raise ConnectionResetError from None
 
 
 class Scripted:
@@ -48,10 +67,10 @@ class Scripted:
 
 
 @asynccontextmanager
-async def connected(scripted: Scripted) -> AsyncGenerator[tuple[Connection, Link]]:
+async def connected(scripted: Scripted, client: Connection | None = None) -> AsyncGenerator[tuple[Connection, Link]]:
     server = await asyncio.start_server(scripted.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    client = Impatient()
+    client = client or Impatient()
     link = Link(client, "ann")
     try:
         async with accompanied(keep_connecting(client, f"nats://127.0.0.1:{port}", "ann", None)):
@@ -121,3 +140,14 @@ async def settled(link: Link, call: Callable[[], Awaitable[None]]) -> None:
                 return await call()
             except UpstreamUnavailable:
                 await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_is_left_while_it_reconnects_tries_no_more() -> None:
+    scripted, client = Scripted(1000), Losing()
+    before = asyncio.all_tasks()
+    async with connected(scripted, client):
+        scripted.writers[0].close()
+        await until(lambda: client.attempts == 2)
+    await until(lambda: asyncio.all_tasks() <= before)
+    assert client.lost == 1
+    assert client.is_closed

@@ -49,7 +49,7 @@ class Connection(Client):
     def __init__(self) -> None:
         super().__init__()
         self._watchers: list[Watcher] = []
-        self._told_connected = False
+        self._told_connected = self._is_left = False
         self._delivers: dict[int, Deliver] = {}
         self._confirmations: dict[asyncio.Future[Any], Callable[[], None]] = {}
 
@@ -138,7 +138,13 @@ class Connection(Client):
             await self._error_cb(self._err)
 
     async def _connect_to_server(self, s: Srv) -> None:
-        """Upstream leaves what an attempt that failed half-way had begun: a socket, and tasks that would read on."""
+        """Upstream leaves what an attempt that failed half-way had begun: a socket, and tasks that would read on.
+
+        Nor does it look whether it was closed meanwhile: a cancellation that comes as an attempt fails is lost in
+        `asyncio.wait_for` (Python 3.11), and it would try for ever.
+        """
+        if self._is_left:
+            raise asyncio.CancelledError
         begun = cast(
             "list[asyncio.Task[None] | None]", [self._reading_task, self._ping_interval_task, self._flusher_task]
         )
@@ -168,10 +174,12 @@ class Connection(Client):
 
     async def _attempt_reconnect(self) -> None:
         self._tell_lost()
-        while True:
+        while not self._is_left:
             try:
                 await super()._attempt_reconnect()
             except Exception as error:  # noqa: BLE001 - upstream gives up for ever on what it does not expect
+                if self._is_left:
+                    return
                 self._status = Client.RECONNECTING
                 await self._error_cb(error)
                 await asyncio.sleep(self.options["reconnect_time_wait"])
@@ -179,6 +187,7 @@ class Connection(Client):
                 return
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
+        self._is_left = self._is_left or status == Client.CLOSED
         try:
             if self._flush_queue is not None:  # else `connect` has not begun
                 await super()._close(status, do_cbs)
