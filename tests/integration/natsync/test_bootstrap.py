@@ -100,7 +100,7 @@ async def test_a_service_whose_token_allows_more_than_it_should_is_cut_back(nats
     entries = await rows.entries()
     chathub, platform = entries.by_place["service", "chathub"], entries.by_place["account", "PLATFORM"]
     everything = Permissions((">",), (">",))
-    body = claims.user_body(account=platform.public_key, permissions=everything, limits=claims.UserLimits())
+    body = claims.user_body(claims.UserClaims(everything), account=platform.public_key)
     wide = claims.encode(
         body,
         subject=chathub.public_key,

@@ -4,8 +4,16 @@ import json
 
 import pytest
 
-from natsync.core import claims
-from natsync.core.claims import AccountLimits, BadToken, Permissions, UserLimits
+from natsync.core import claims, token_codec
+from natsync.core.claims import (
+    AccountClaims,
+    AccountLimits,
+    BadToken,
+    Permissions,
+    ResponsePermission,
+    UserClaims,
+    UserLimits,
+)
 from natsync.core.keys import KeyKind, KeyPair
 
 OPERATOR = KeyPair(KeyKind.OPERATOR, b"\x01" * 32)
@@ -14,7 +22,7 @@ USER = KeyPair(KeyKind.USER, b"\x03" * 32)
 
 
 def account_token(issued_at: int = 1_700_000_000) -> str:
-    body = claims.account_body(signing_keys=["AB"], limits=AccountLimits(), revocations={"UB": 2, "UA": 1})
+    body = claims.account_body(AccountClaims(signing_keys=["AB"], revocations={"UB": 2, "UA": 1}))
     return claims.encode(body, subject=ACCOUNT.public_key, name="a<b>&c", issuer=OPERATOR, issued_at=issued_at)
 
 
@@ -36,7 +44,7 @@ def test_a_token_has_the_header_of_version_two_and_no_padding() -> None:
 
 def test_every_account_limit_is_written() -> None:
     limits = AccountLimits(connections=1, subscriptions=2, data=3, payload=4, disk_storage=5, memory_storage=6)
-    body = claims.account_body(signing_keys=[], limits=limits, revocations={})
+    body = claims.account_body(AccountClaims(limits=limits))
     assert body["limits"] == {
         "conn": 1,
         "subs": 2,
@@ -58,17 +66,17 @@ def test_every_account_limit_is_written() -> None:
 
 
 def test_a_users_token_names_its_account_and_all_its_limits() -> None:
-    permissions = Permissions(("a",), ("b",), replies=1, reply_seconds=10)
-    body = claims.user_body(account="A", permissions=permissions, limits=UserLimits(subscriptions=0))
+    permissions = Permissions(("a",), ("b",), response=ResponsePermission(1, 10))
+    body = claims.user_body(UserClaims(permissions, UserLimits(subscriptions=0)), account="A")
     assert body["issuer_account"] == "A"
     assert (body["subs"], body["data"], body["payload"]) == (0, -1, -1)
     assert (body["pub"], body["sub"]) == ({"allow": ["a"]}, {"allow": ["b"]})
     assert body["resp"] == {"max": 1, "ttl": 10_000_000_000}
-    assert "resp" not in claims.user_body(account="A", permissions=Permissions((), ()), limits=UserLimits())
+    assert "resp" not in claims.user_body(UserClaims(), account="A")
 
 
 def test_only_the_key_above_signs() -> None:
-    body = claims.user_body(account="A", permissions=Permissions((), ()), limits=UserLimits())
+    body = claims.user_body(UserClaims(), account="A")
     with pytest.raises(BadToken):
         claims.encode(body, subject=USER.public_key, name="u", issuer=OPERATOR, issued_at=1)
     with pytest.raises(BadToken):
@@ -81,12 +89,12 @@ def test_only_the_key_above_signs() -> None:
 
 def test_an_altered_token_is_not_believed() -> None:
     header, payload, signature = account_token().split(".")
-    other = claims.part({**json.loads(claims.unbase64url(payload)), "sub": "A"})
+    other = token_codec.part({**json.loads(token_codec.unbase64url(payload)), "sub": "A"})
     for token in (f"{header}.{other}.{signature}", f"{header}.{payload}.AAAA", f"{header}.{payload}", "", "a.b.c"):
         with pytest.raises(BadToken):
             claims.read(token)
     with pytest.raises(BadToken):
-        claims.read(f"{claims.part({'typ': 'JWT', 'alg': 'none'})}.{payload}.{signature}")
+        claims.read(f"{token_codec.part({'typ': 'JWT', 'alg': 'none'})}.{payload}.{signature}")
 
 
 def test_content_does_not_depend_on_time_or_order() -> None:

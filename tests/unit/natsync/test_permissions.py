@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from natsync.core import permissions
-from natsync.core.claims import Permissions, UserLimits, user_body
+from natsync.core.claims import Permissions, UserClaims, UserLimits, user_body
 from natsync.core.permissions import BadPermissions, of_role
 
 tokens = st.text(st.characters(categories=["L", "N"], include_characters="_-"), min_size=1, max_size=8)
@@ -69,7 +69,7 @@ def test_no_text_breaks_it(text: str) -> None:
 def body(
     publish: tuple[str, ...] = ("a",), subscribe: tuple[str, ...] = ("b",), payload: int = -1
 ) -> dict[str, object]:
-    return user_body(account="A", permissions=Permissions(publish, subscribe), limits=UserLimits(payload=payload))
+    return user_body(UserClaims(Permissions(publish, subscribe), UserLimits(payload=payload)), account="A")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 
 from common.core import subjects
 from natsync.core import platform
-from natsync.core.permissions import subject_fault
 from natsync.core.server_configuration import Ports, render
+from natsync.core.subject_grammar import subject_fault
 
 
 def test_paths_are_absolute_and_quoted_and_every_listener_is_on_loopback() -> None:

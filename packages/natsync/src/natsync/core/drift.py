@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from natsync.core import permissions
-from natsync.core.claims import AccountLimits, BadToken, Body, account_body, content_hash, read, user_body
+from natsync.core.claims import (
+    AccountClaims,
+    AccountLimits,
+    BadToken,
+    Body,
+    UserClaims,
+    account_body,
+    content_hash,
+    read,
+    user_body,
+)
 from natsync.core.desired import Desired, WantedUser
 from natsync.core.ledger import REMOVED, Entries, Entry
 from natsync.core.revocations import Ledger, is_cut, next_issue, with_cuts
@@ -117,9 +127,11 @@ def issuer_of(entries: Entries) -> str:
 
 def to_publish(account: Account, entry: Entry, issuer: str, observed: Mapping[str, str], now: int) -> list[Mint]:
     body = account_body(
-        signing_keys=[entry.signing_public_key],
-        limits=account.limits or last_limits(entry),
-        revocations=entry.revocations,
+        AccountClaims(
+            signing_keys=[entry.signing_public_key],
+            limits=account.limits or last_limits(entry),
+            revocations=entry.revocations,
+        )
     )
     return unless_said(
         Mint(entry, body, content_hash(name=account.name, issuer=issuer, body=body), account.name, now), observed
@@ -137,7 +149,9 @@ def platform(entries: Entries, observed: Mapping[str, str], now: int) -> list[Mi
 
 def platform_body(entry: Entry) -> Body:
     limits = AccountLimits(disk_storage=-1, memory_storage=-1)
-    return account_body(signing_keys=[entry.signing_public_key], limits=limits, revocations=entry.revocations)
+    return account_body(
+        AccountClaims(signing_keys=[entry.signing_public_key], limits=limits, revocations=entry.revocations)
+    )
 
 
 def unless_said(mint: Mint, observed: Mapping[str, str]) -> list[Mint]:
@@ -222,5 +236,5 @@ def to_issue(desired: Desired, entries: Entries, ledgers: Mapping[str, Ledger], 
 
 
 def user_content(wanted: WantedUser, account: Entry) -> tuple[str, Body]:
-    body = user_body(account=account.public_key, permissions=wanted.permissions, limits=wanted.limits)
+    body = user_body(UserClaims(wanted.permissions, wanted.limits), account=account.public_key)
     return content_hash(name=wanted.name, issuer=account.signing_public_key, body=body), body

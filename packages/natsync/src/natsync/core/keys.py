@@ -11,6 +11,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+SERVER_PREFIX = 13 << 3  # spells 'N': nats-server's own keys
+CURVE_PREFIX = 23 << 3  # spells 'X': X25519, for encryption
 SEED_PREFIX = 18 << 3  # spells 'S'
 PRIVATE_PREFIX = 15 << 3  # spells 'P'
 
@@ -67,7 +69,7 @@ def verifies(public_key: str, data: bytes, signature: bytes) -> bool:
     return True
 
 
-def is_public_key(text: str, kind: KeyKind) -> bool:
+def is_public_key(text: str, kind: int) -> bool:
     try:
         data = unspell(text)
     except BadKey:

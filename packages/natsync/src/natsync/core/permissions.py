@@ -4,6 +4,7 @@ import json
 from typing import Any, cast
 
 from natsync.core.claims import Permissions
+from natsync.core.subject_grammar import subject_fault
 
 DEFAULT_PUBLISH = (">",)
 DEFAULT_SUBSCRIBE = (">", "_INBOX.>")
@@ -42,31 +43,8 @@ def read_subjects(text: str, field: str, *, queues: bool) -> tuple[str, ...]:
 
 
 def check_subject(subject: str, field: str, *, queues: bool) -> None:
-    if fault := subject_fault(subject, queues=queues):
+    if fault := subject_fault(subject, queues=queues, templates=True):
         raise BadPermissions(f"{field}: {subject[:100]!r} {fault}")
-
-
-def subject_fault(subject: str, *, queues: bool) -> str:
-    """Why this is no subject, or nothing. A subscription may name a queue group after a space."""
-    plain, space, queue = subject.partition(" ")
-    tokens = plain.split(".")
-    faults = (
-        ("has a space in it", bool(space) and not queues),
-        ("names no proper queue group", bool(space) and not is_plain(queue)),
-        ("is empty, or has a space or control character in it", not is_plain(plain)),
-        ("has an empty token", "" in tokens),
-        ("has '>' before its end", ">" in tokens[:-1]),
-        ("has a wildcard that does not stand alone", any(is_half_wildcard(token) for token in tokens)),
-    )
-    return next((fault for fault, holds in faults if holds), "")
-
-
-def is_half_wildcard(token: str) -> bool:
-    return len(token) > 1 and ("*" in token or ">" in token)
-
-
-def is_plain(text: str) -> bool:
-    return text != "" and text.isprintable() and not any(character.isspace() for character in text)
 
 
 def narrows(before: dict[str, Any], after: dict[str, Any]) -> bool:

@@ -3,7 +3,15 @@
 from collections.abc import Mapping
 
 from common.core import subjects
-from natsync.core.claims import AccountLimits, Body, Permissions, UserLimits, account_body, user_body
+from natsync.core.claims import (
+    AccountClaims,
+    Body,
+    Permissions,
+    ResponsePermission,
+    UserClaims,
+    account_body,
+    user_body,
+)
 from natsync.core.drift import PLATFORM, SYSTEM
 from natsync.core.ledger import KEY_FIELDS, Entry, Kind
 
@@ -57,8 +65,7 @@ PERMISSIONS: Mapping[str, Permissions] = {
             subjects.USER_PARDONED,
             subjects.inbox("natsync"),
         ),
-        replies=1,
-        reply_seconds=10,
+        response=ResponsePermission(max_messages=1, seconds=10),
     ),
     "chathub": Permissions(
         publish=(
@@ -96,8 +103,8 @@ def places(operator_name: str) -> list[tuple[Kind, str, str]]:
 
 
 def system_body(entry: Entry) -> Body:
-    return account_body(signing_keys=[entry.signing_public_key], limits=AccountLimits(), revocations=entry.revocations)
+    return account_body(AccountClaims(signing_keys=[entry.signing_public_key], revocations=entry.revocations))
 
 
 def service_body(name: str, account: Entry) -> Body:
-    return user_body(account=account.public_key, permissions=PERMISSIONS[name], limits=UserLimits())
+    return user_body(UserClaims(PERMISSIONS[name]), account=account.public_key)

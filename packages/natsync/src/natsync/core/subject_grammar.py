@@ -1,0 +1,91 @@
+"""NATS subjects as text: what is one, what covers what, and where a template stands in one.
+
+Sources: nats-server (`sublist.go`, subject matching; `auth.go`, templates), nats-io/jwt v2 (`types.go`).
+"""
+
+import re
+
+MAX_SUBJECT_CHARACTERS = 1000
+FULL_WILDCARD = ">"
+_TEMPLATE = re.compile(
+    r"\{\{(name|subject|account-name|account-subject)\(\)\}\}|\{\{(account-tag|tag)\(([^(){}\s.]+)\)\}\}"
+)
+
+
+def subject_fault(subject: str, *, queues: bool = False, templates: bool = False) -> str:
+    """Why this is no subject, or nothing. A subscription may name a queue group after a space."""
+    plain, space, queue = subject.partition(" ")
+    tokens = plain.split(".")
+    faults = (
+        ("is too long", len(subject) > MAX_SUBJECT_CHARACTERS),
+        ("has a space in it", bool(space) and not queues),
+        ("names no proper queue group", bool(space) and not is_plain(queue)),
+        ("is empty, or has a space or control character in it", not is_plain(plain)),
+        ("has an empty token", "" in tokens),
+        ("has '>' before its end", ">" in tokens[:-1]),
+        ("has a wildcard that does not stand alone", any(is_half_wildcard(token) for token in tokens)),
+        ("has a template in it", not templates and any(looks_templated(token) for token in tokens)),
+        ("has an unknown template in it", templates and any(is_half_template(token) for token in tokens)),
+        ("has a template beside a queue group, which servers drop", bool(space) and has_template(plain)),
+    )
+    return next((fault for fault, holds in faults if holds), "")
+
+
+def is_half_wildcard(token: str) -> bool:
+    return len(token) > 1 and ("*" in token or ">" in token)
+
+
+def is_plain(text: str) -> bool:
+    return text != "" and text.isprintable() and not any(character.isspace() for character in text)
+
+
+def is_literal_token(text: str) -> bool:
+    """May this stand for one token, and for nothing but itself?"""
+    return is_plain(text) and not any(character in text for character in ".*>") and not looks_templated(text)
+
+
+def has_wildcards(subject: str) -> bool:
+    return any(token in ("*", ">") for token in subject.split("."))
+
+
+def looks_templated(token: str) -> bool:
+    return "{{" in token or "}}" in token
+
+
+def is_half_template(token: str) -> bool:
+    return looks_templated(token) and _TEMPLATE.fullmatch(token) is None
+
+
+def has_template(subject: str) -> bool:
+    return any(looks_templated(token) for token in subject.split("."))
+
+
+def template_of(token: str) -> tuple[str, str] | None:
+    """The operation and its argument, or None for a token that is none."""
+    match = _TEMPLATE.fullmatch(token)
+    return (match[1] or match[2], match[3] or "") if match else None
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Does `wide` match whatever `narrow` matches? Either may have wildcards."""
+    wide_tokens, narrow_tokens = wide.split("."), narrow.split(".")
+    for position, mine in enumerate(wide_tokens):
+        if position >= len(narrow_tokens):
+            return False
+        if mine == FULL_WILDCARD:
+            return True
+        theirs = narrow_tokens[position]
+        if theirs == ">" or mine not in ("*", theirs):
+            return False
+    return len(wide_tokens) == len(narrow_tokens)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Is there a subject that both match?"""
+    one_tokens, other_tokens = one.split("."), other.split(".")
+    for mine, theirs in zip(one_tokens, other_tokens, strict=False):
+        if ">" in (mine, theirs):
+            return True
+        if mine != theirs and "*" not in (mine, theirs):
+            return False
+    return len(one_tokens) == len(other_tokens)
