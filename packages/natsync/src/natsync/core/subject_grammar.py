@@ -80,6 +80,18 @@ def covers(wide: str, narrow: str) -> bool:
     return len(wide_tokens) == len(narrow_tokens)
 
 
+def collide(one: str, other: str) -> bool:
+    """Do servers refuse the two beside each other? They do when one contains the other, `*` taken to contain `>`."""
+    return contains(one, other) or contains(other, one)
+
+
+def contains(wide: str, narrow: str) -> bool:
+    tokens = narrow.split(".")
+    if tokens[-1] == FULL_WILDCARD and len(tokens) == len(wide.split(".")):
+        tokens[-1] = "*"
+    return covers(wide, ".".join(tokens))
+
+
 def overlap(one: str, other: str) -> bool:
     """Is there a subject that both match?"""
     one_tokens, other_tokens = one.split("."), other.split(".")
