@@ -6,13 +6,11 @@ pocketbase_rows.read | rows.sift (a bad row is set aside) | desired.of | nats_sy
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from fastapi import FastAPI
 
-from common.adapters.connections import connected, open_nats
 from common.adapters.issuers import IssuerKeys, open_verifier
 from common.adapters.nats_bus import open_bus
 from common.adapters.nats_leases import Leases
@@ -25,11 +23,16 @@ from common.serving.server import operations
 from common.serving.tracing import tracing
 from natsync.adapters.credentials_directory import CredentialsDirectory
 from natsync.adapters.keyring import Keyring
+from natsync.adapters.nats_live_connections import NatsLiveConnections
+from natsync.adapters.nats_servers import NatsServers, open_servers
 from natsync.adapters.nats_system_account import NatsSystemAccount
+from natsync.adapters.pocketbase_queue import PocketBaseQueue
 from natsync.adapters.pocketbase_rows import FOLLOWED, PocketBaseRows
 from natsync.bootstrap import Bootstrap, Place, Say, answering, write_files
 from natsync.core.server_configuration import Ports
+from natsync.cut_connections import CutConnections
 from natsync.follow import Follow
+from natsync.publish_accounts import PublishAccounts
 from natsync.publish_records import RecordFeed
 from natsync.reconcile import Reconciler
 from natsync.routes import Natsync, router
@@ -45,21 +48,23 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
     async with (
         tracing("natsync", settings.otlp_endpoint),
         open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as pocketbase,
-        open_nats(settings.nats_url, name="sys", creds=creds("sys")) as nats,
+        open_servers(settings.nats_servers, creds("sys"), settings.connection_terms, settings.timeouts) as servers,
         open_bus(settings.nats_url, name="natsync", creds=creds("natsync")) as bus,
         open_verifier(issuers(settings)) as verifier,
     ):
-        reconciler = Reconciler(PocketBaseRows(pocketbase), NatsSystemAccount(nats), Keyring(settings.key))
+        publisher = publishing(servers, PocketBaseQueue(pocketbase), settings)
+        reconciler = Reconciler(PocketBaseRows(pocketbase), publisher, Keyring(settings.key))
         follow = Follow(
             reconciler,
             pocketbase.follow(FOLLOWED),
             debounce_seconds=settings.debounce_ms / 1000,
             sweep_seconds=settings.sweep_seconds,
         )
+        servers.changed = follow.hint
         feed = RecordFeed(pocketbase, bus, Leases(bus, holder="natsync"))
         probes = {
             "pocketbase": pocketbase.healthy,
-            "nats": partial(connected, nats),
+            "nats": servers.connection.answers,
             "reconcile": follow.progress.finished,
         }
         async with (
@@ -67,6 +72,11 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
             running(follow.listen, follow.work, feed.run),
         ):
             yield Natsync(verifier, follow.progress)
+
+
+def publishing(servers: NatsServers, queue: PocketBaseQueue, settings: Settings) -> PublishAccounts:
+    cutting = CutConnections(NatsLiveConnections(servers), patience_seconds=settings.cut_timeout_seconds)
+    return PublishAccounts(NatsSystemAccount(servers), cutting, queue, settings.queue_terms)
 
 
 def issuers(settings: Settings) -> list[IssuerKeys]:

@@ -61,6 +61,10 @@ class Follow:
         async for _ in self._hints:
             self._due.set()
 
+    def hint(self) -> None:
+        """Something may have changed, wherever that was seen."""
+        self._due.set()
+
     async def work(self) -> None:
         """Loop: a pass whenever one is due. A failing one is tried again, ever less often."""
         backoff = SHORTEST_BACKOFF_SECONDS

@@ -4,18 +4,16 @@ What is about to be said is recorded first, then published, then looked up on th
 the rows. A pass that is cut short at any point is completed by the next one.
 """
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import structlog
 
 from common.core.errors import InvalidRequest, NotFound, ServiceError, UpstreamUnavailable
+from natsync.adapters.concurrently import each
 from natsync.adapters.keyring import Keyring
-from natsync.adapters.nats_system_account import NatsSystemAccount
 from natsync.adapters.pocketbase_rows import Listing, PocketBaseRows
 from natsync.core import desired as wanting
 from natsync.core import drift
@@ -26,13 +24,11 @@ from natsync.core.drift import Mint, Plan
 from natsync.core.keys import KeyPair
 from natsync.core.ledger import REMOVED, Entries, Entry
 from natsync.core.mirrors import Fields, Status, account_fields, account_status, differences, role_fields, user_fields
+from natsync.core.publish_order import waves
+from natsync.core.publish_queue import Work
+from natsync.publish_accounts import PublishAccounts
 
 logger = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-AT_ONCE = 16
 
 
 class NotBootstrapped(UpstreamUnavailable):
@@ -52,7 +48,6 @@ class AccountReport:
 class Pass:
     """What one pass did. `pending` says, by account, why it is not known to be on the servers as wanted."""
 
-    servers: int = 0
     published: int = 0
     removed: int = 0
     issued: int = 0
@@ -63,9 +58,9 @@ class Pass:
 
 
 class Reconciler:
-    def __init__(self, rows: PocketBaseRows, system: NatsSystemAccount, keyring: Keyring) -> None:
+    def __init__(self, rows: PocketBaseRows, publisher: PublishAccounts, keyring: Keyring) -> None:
         self._rows = rows
-        self._system = system
+        self._publisher = publisher
         self._keyring = keyring
 
     async def run(self) -> Pass:
@@ -74,7 +69,8 @@ class Reconciler:
         listing = await self._rows.read()
         desired = wanting.of(accounts=listing.accounts, roles=listing.roles, users=listing.users)
         try:
-            observed = await self._system.observed()
+            ours = [entry.public_key for entry in listing.entries.of_kind("account")]
+            observed = (await self._publisher.observe(ours)).tokens
         except UpstreamUnavailable as error:
             await self._show_waiting(listing, desired, str(error), done)
             raise
@@ -82,9 +78,8 @@ class Reconciler:
         entries = await self._prepare(desired, listing.entries, done)
         done.foreign = len(observed.keys() - {entry.public_key for entry in entries.of_kind("account")})
         plan = drift.plan(desired, entries, observed, int(time.time()))
-        if plan.publish or plan.remove:
-            done.servers = await self._system.servers()
         entries = await self._carry_out(plan, entries, operator, done)
+        await self._publisher.tidy({*(mint.entry.record for mint in plan.publish), *(e.record for e in plan.remove)})
         await self._show(listing, desired, entries, done)
         done.accounts = reports(desired, done.pending)
         return done
@@ -116,17 +111,22 @@ class Reconciler:
 
         done.written += len(plan.record)
         entries = entries.having(await each(self._rows.keep, plan.record))
-        entries = entries.having(await each(publish, plan.publish))
+        for wave in waves(plan.publish, lambda mint: mint.entry.public_key, imported_accounts):
+            entries = entries.having(await each(publish, wave))
         removable = [entries.by_place["account", entry.record] for entry in plan.remove]
         entries = entries.having(await each(remove, removable))
         entries = await self._forget(plan.forget, entries, done)
         return await self._issue(plan.issue, entries, done)
 
     async def _publish(self, mint: Mint, operator: Entry, done: Pass) -> Entry:
+        work = Work(mint.entry.record, "publish", mint.content)
+        if reason := self._publisher.held(work):
+            done.pending[mint.entry.record] = reason
+            return mint.entry
         entry = await self._rows.keep(minted(mint, self._keyring.signer(operator)))
         done.written += 1
         try:
-            await self._system.publish(entry.public_key, entry.jwt, servers=done.servers)
+            await self._publisher.publish(work, entry.public_key, entry.jwt, before=mint.entry.jwt)
             done.published += 1
         except ServiceError as error:
             logger.warning("account not published", account=entry.record, error=str(error))
@@ -134,6 +134,10 @@ class Reconciler:
         return entry
 
     async def _remove(self, entry: Entry, operator: Entry, done: Pass) -> Entry:
+        work = Work(entry.record, "remove")
+        if reason := self._publisher.held(work):
+            done.pending[entry.record] = reason
+            return entry
         signer = self._keyring.signer(operator)
         request = encode(
             deletion_body([entry.public_key]),
@@ -143,7 +147,7 @@ class Reconciler:
             issued_at=int(time.time()),
         )
         try:
-            await self._system.remove(entry.public_key, request, servers=done.servers)
+            await self._publisher.remove(work, entry.public_key, request)
         except ServiceError as error:
             logger.warning("account not removed", account=entry.record, error=str(error))
             done.pending[entry.record] = str(error)
@@ -212,6 +216,10 @@ def minted(mint: Mint, signer: KeyPair) -> Entry:
     return replace(entry, name=mint.name, jwt=token, content=mint.content, last_iat=mint.issued_at)
 
 
+def imported_accounts(mint: Mint) -> list[str]:
+    return [imported["account"] for imported in mint.body.get("imports", [])]
+
+
 def reports(desired: Desired, pending: Mapping[str, str]) -> list[AccountReport]:
     active = Counter(user.account for user in desired.users.values())
     suspended = Counter(user.account for user in desired.suspended.values())
@@ -219,21 +227,3 @@ def reports(desired: Desired, pending: Mapping[str, str]) -> list[AccountReport]
         AccountReport(id, account.name, account_status(id, desired, pending), active[id], suspended[id])
         for id, account in desired.accounts.items()
     ]
-
-
-async def each(act: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
-    """Act on all items, a few at once. The first failure ends the others and is raised."""
-    results: list[R] = []
-    waiting = iter(items)
-
-    async def work() -> None:
-        for item in waiting:
-            results.append(await act(item))  # noqa: PERF401 - the iterator is shared between workers
-
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(AT_ONCE, len(items))):
-                tasks.create_task(work())
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
-    return results

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, SecretStr
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from common.serving.settings import Key, Port, TelemetrySettings, key_bytes
+from natsync.core.publish_queue import QueueTerms
+from natsync.core.server_choice import ConnectionTerms, RetryTerms, Timeouts, server_list
 
 
 class Settings(TelemetrySettings):
@@ -24,7 +26,49 @@ class Settings(TelemetrySettings):
     """Where PocketBase listens."""
 
     nats_url: str = Field("nats://127.0.0.1:4222", validation_alias="NATS_URL")
-    """Where nats-server listens; several addresses are separated by commas."""
+    """Where nats-server listens; of several addresses, with commas between, the first is the primary."""
+
+    backup_nats_urls: str = ""
+    """Servers that are tried when the primary does not answer, with commas between."""
+
+    max_primary_retries: NonNegativeInt = 4
+    """How often the primary is tried again before the backups are."""
+
+    initial_backoff_seconds: PositiveFloat = 0.1
+    """Wait before the first of those tries."""
+
+    max_backoff_seconds: PositiveFloat = 8
+    """Longest wait between two tries."""
+
+    backoff_multiplier: float = Field(2.0, ge=1)
+    """By how much each wait is longer than the one before it."""
+
+    failback_interval_seconds: PositiveFloat = 30
+    """While on a backup: how often the primary is tried."""
+
+    connect_timeout_seconds: PositiveFloat = 5
+    """How long a server may take to let natsync in, or to answer a heartbeat."""
+
+    publish_timeout_seconds: PositiveFloat = 10
+    """How long the servers may take to say that they have an account's token; then they are asked."""
+
+    request_timeout_seconds: PositiveFloat = 10
+    """How long they may take to answer any other question."""
+
+    cut_timeout_seconds: PositiveFloat = 5
+    """How long connections that are to end are looked for and ended before that counts as failed."""
+
+    publish_queue_interval_seconds: PositiveFloat = 30
+    """Longest wait between two tries of what the servers did not take."""
+
+    max_publish_attempts: PositiveInt = 10
+    """After how many tries that counts as failed. It is tried again all the same."""
+
+    failed_record_cleanup_interval_seconds: PositiveFloat = 6 * 3600
+    """How often failed entries of the queue are looked through."""
+
+    failed_record_retention_seconds: PositiveFloat = 24 * 3600
+    """How long a failed entry is kept. Then its work, if still wanted, begins anew."""
 
     pocketbase_email: str
     """A superuser of PocketBase."""
@@ -74,6 +118,33 @@ class Settings(TelemetrySettings):
     @property
     def key(self) -> bytes:
         return key_bytes(self.encryption_key)
+
+    @property
+    def nats_servers(self) -> tuple[str, ...]:
+        return server_list(self.nats_url, self.backup_nats_urls)
+
+    @property
+    def connection_terms(self) -> ConnectionTerms:
+        retry = RetryTerms(
+            self.max_primary_retries,
+            self.initial_backoff_seconds,
+            self.max_backoff_seconds,
+            self.backoff_multiplier,
+        )
+        return ConnectionTerms(retry, self.connect_timeout_seconds, self.failback_interval_seconds)
+
+    @property
+    def timeouts(self) -> Timeouts:
+        return Timeouts(self.publish_timeout_seconds, self.request_timeout_seconds)
+
+    @property
+    def queue_terms(self) -> QueueTerms:
+        return QueueTerms(
+            max_attempts=self.max_publish_attempts,
+            interval_seconds=self.publish_queue_interval_seconds,
+            retention_seconds=self.failed_record_retention_seconds,
+            cleanup_interval_seconds=self.failed_record_cleanup_interval_seconds,
+        )
 
     @property
     def store(self) -> Path:

@@ -32,6 +32,14 @@ CLAIMS_DELETE = "$SYS.REQ.CLAIMS.DELETE"
 CLAIMS_LIST = "$SYS.REQ.CLAIMS.LIST"
 CLAIMS_PACK = "$SYS.REQ.CLAIMS.PACK"
 CLAIMS_LOOKUPS = "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"
+ACCOUNT_INFOS = "$SYS.REQ.ACCOUNT.*.INFO"
+CONNECTIONS = "$SYS.REQ.SERVER.PING.CONNZ"
+KICKS = "$SYS.REQ.SERVER.*.KICK"
+SERVER_STATISTICS = "$SYS.SERVER.*.STATSZ"
+"""What every server tells of itself: at its start, and every ten seconds."""
+SERVER_SHUTDOWNS = "$SYS.SERVER.*.SHUTDOWN"
+SYSTEM_EVENTS = (SERVER_STATISTICS, SERVER_SHUTDOWNS, CLAIMS_UPDATE, CLAIMS_DELETE)
+"""What tells that a server may know something else than it did: that it came or went, or was told by somebody."""
 
 LEASES_BUCKET = "leases"
 """Who leads what: one key a lease, in the account of the services that share it."""
@@ -92,6 +100,15 @@ def direct_in(user_id: str) -> str:
 
 def claims_lookup(account_key: str) -> str:
     return f"$SYS.REQ.ACCOUNT.{token(account_key)}.CLAIMS.LOOKUP"
+
+
+def account_info(account_key: str) -> str:
+    return f"$SYS.REQ.ACCOUNT.{token(account_key)}.INFO"
+
+
+def kick(server_id: str) -> str:
+    """Ends a connection; a server does so only where it is given somewhere to reply to."""
+    return f"$SYS.REQ.SERVER.{token(server_id)}.KICK"
 
 
 def account_disconnects(account_key: str) -> str:

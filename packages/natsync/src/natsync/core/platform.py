@@ -30,8 +30,11 @@ PERMISSIONS: Mapping[str, Permissions] = {
             subjects.CLAIMS_LIST,
             subjects.CLAIMS_PACK,
             subjects.CLAIMS_LOOKUPS,
+            subjects.ACCOUNT_INFOS,
+            subjects.CONNECTIONS,
+            subjects.KICKS,
         ),
-        subscribe=(subjects.inbox("sys"),),
+        subscribe=(subjects.inbox("sys"), *subjects.SYSTEM_EVENTS),
     ),
     "gateway": Permissions(
         publish=(

@@ -1,0 +1,49 @@
+"""Who is connected to the nats-servers under an account, and ending such a connection.
+
+The servers' answers hold whole login tokens; only what names a connection is taken out of them.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from common.core import subjects
+from common.core.errors import UpstreamUnavailable
+from natsync.adapters.nats_servers import NatsServers
+from natsync.core.live_connections import LiveConnection, read_connections
+
+PAGE = 256
+PAGES = 1000
+
+
+class NatsLiveConnections:
+    """All methods raise UpstreamUnavailable when NATS is away or a server does not answer in time."""
+
+    def __init__(self, servers: NatsServers) -> None:
+        self._servers = servers
+
+    async def of(self, account: str, user: str = "") -> list[LiveConnection]:
+        """Everybody's under an account, or one user's there, on all servers; by their public keys."""
+        wanted = {"auth": True, "acc": account, "limit": PAGE, **({"user": user} if user else {})}
+        found: dict[tuple[str, int], LiveConnection] = {}
+        for page in range(PAGES):
+            listed = await self._page({**wanted, "offset": page * PAGE})
+            found |= {(one.server, one.id): one for connections in listed for one in connections}
+            if all(len(connections) < PAGE for connections in listed):
+                return list(found.values())
+        raise UpstreamUnavailable(f"More than {PAGE * PAGES} connections are open in one account.")
+
+    async def _page(self, options: Mapping[str, Any]) -> list[list[LiveConnection]]:
+        answers = await self._servers.ask_all(subjects.CONNECTIONS, json.dumps(options).encode())
+        if unheard := self._servers.unheard(answers):
+            raise UpstreamUnavailable(f"NATS server {unheard[0]} does not say who is connected to it.")
+        if refusals := [answer for answer in answers.values() if answer.error]:
+            raise UpstreamUnavailable(f"NATS server {refusals[0].server.name} refuses: {refusals[0].error}.")
+        return [read_connections(answer) for answer in answers.values()]
+
+    async def kick(self, connection: LiveConnection) -> None:
+        """End one connection; it makes no difference if it is gone already."""
+        options = json.dumps({"cid": connection.id}).encode()
+        subject = subjects.kick(connection.server)
+        if not await self._servers.ask(subject, options, bool, self._servers.requesting):
+            raise UpstreamUnavailable("A NATS server does not say that it ended a connection.")

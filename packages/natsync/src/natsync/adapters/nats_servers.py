@@ -1,0 +1,138 @@
+"""Who of the nats-servers is there, and asking all of them at once.
+
+One that does not answer is waited for once. From then on it counts as silent, holds nobody up, and is asked every
+second whether it is back; what it missed is then found by the next pass.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from common.adapters.companion import accompanied
+from common.core import subjects
+from common.core.errors import ServiceError, UpstreamUnavailable
+from natsync.adapters.nats_failover import FailoverConnection, nothing
+from natsync.adapters.nats_scatter import Enough, Patience, Scatter
+from natsync.core.server_choice import ConnectionTerms, Timeouts
+from natsync.core.servers_said import Answer, Roster, Unreadable, active_servers, as_object, by_server, read_server
+
+logger = structlog.get_logger(__name__)
+
+STRAGGLER_SECONDS = 2.0
+"""What one server may take longer than the one before it. One that lacks an account's exporter takes close to this."""
+DISCOVERY = Patience(seconds=2, straggler_seconds=0.3)
+SILENT_PROBE_SECONDS = 1.0
+FORGET_SECONDS = 150.0
+"""After so long without a word nats-server itself takes another server for gone."""
+
+
+class NatsServers:
+    """`changed` is called when a server may know something else than it did: it came, came back, or was told."""
+
+    def __init__(self, connection: FailoverConnection, timeouts: Timeouts) -> None:
+        self.changed: Callable[[], None] = nothing
+        self.connection = connection
+        self.roster = Roster()
+        self.publishing = Patience(timeouts.publish_seconds, STRAGGLER_SECONDS)
+        self.requesting = Patience(timeouts.request_seconds, STRAGGLER_SECONDS)
+        self._discovered: Scatter | None = None
+        self._discovering = asyncio.Lock()
+        connection.heard = self._heard
+        connection.opened = self._opened
+
+    async def ask(self, subject: str, payload: bytes, enough: Enough, patience: Patience) -> list[bytes]:
+        """Raises NatsAway, NoResponders or Forbidden."""
+        return await self.connection.scatter.gather(subject, payload, enough, patience)
+
+    async def ask_all(
+        self, subject: str, payload: bytes = b"", *, patience: Patience | None = None
+    ) -> dict[str, Answer]:
+        """The answers by server id. Of those who are not among them it is not known what they did."""
+        present = await self.present()
+
+        def enough(answers: Sequence[bytes]) -> bool:
+            return len(answers) >= len(present) and by_server(answers).keys() >= present
+
+        answers = by_server(await self.ask(subject, payload, enough, patience or self.requesting))
+        if present - answers.keys():
+            await self.call_roll()
+        return answers
+
+    async def present(self) -> frozenset[str]:
+        """Ids of the servers to be waited for; never empty."""
+        async with self._discovering:
+            scatter = self.connection.scatter
+            if self._discovered is not scatter or not self.roster.present:
+                await self.call_roll()
+                self._discovered = scatter
+        return self.roster.present
+
+    def unheard(self, answered: Collection[str]) -> tuple[str, ...]:
+        """Names of servers that are there and not among those who answered."""
+        return self.roster.names(self.roster.present - frozenset(answered))
+
+    async def call_roll(self) -> None:
+        known = self.roster.servers.keys()
+
+        def enough(answers: Sequence[bytes]) -> bool:
+            return len(answers) >= active_servers(answers) and by_server(answers).keys() >= known
+
+        answers = by_server(await self.ask(subjects.SYSTEM_PING, b"", enough, DISCOVERY))
+        if not answers:
+            raise UpstreamUnavailable("No NATS server answers.")
+        for answer in answers.values():
+            self._note(self.roster.with_heard(answer.server))
+        now = asyncio.get_running_loop().time()
+        missed = self.roster.present - answers.keys()
+        if missed:
+            logger.warning("NATS servers do not answer", servers=self.roster.names(missed))
+        self.roster = self.roster.with_silent(missed, now).without_forgotten(now - FORGET_SECONDS)
+
+    async def watch(self) -> None:
+        """Loop: those who fell silent are asked whether they are back."""
+        while True:
+            await asyncio.sleep(SILENT_PROBE_SECONDS)
+            if not self.roster.silent:
+                continue
+            try:
+                await self.call_roll()
+            except ServiceError as error:
+                logger.debug("silent servers not asked", error=str(error))
+
+    def _opened(self) -> None:
+        for subject in subjects.SYSTEM_EVENTS:
+            self.connection.scatter.listen(subject)
+        self.changed()
+
+    def _heard(self, subject: str, payload: bytes) -> None:
+        if subject.endswith(".SHUTDOWN"):
+            self.roster = self.roster.without(subject.split(".")[2])
+        elif subject.endswith(".STATSZ"):
+            try:
+                server = read_server(as_object(payload))
+            except Unreadable:
+                return
+            self._note(self.roster.with_heard(server))
+        else:
+            self.changed()
+
+    def _note(self, roster: Roster) -> None:
+        came = roster.present - self.roster.present
+        self.roster = roster
+        if came:
+            logger.info("NATS servers are there", servers=roster.names(came))
+            self.changed()
+
+
+@asynccontextmanager
+async def open_servers(
+    addresses: Sequence[str], creds: Path, terms: ConnectionTerms, timeouts: Timeouts
+) -> AsyncGenerator[NatsServers]:
+    """It is handed over before it is connected, and connects for ever."""
+    connection = FailoverConnection(addresses, creds, terms)
+    servers = NatsServers(connection, timeouts)
+    async with accompanied(connection.run()), accompanied(servers.watch()):
+        yield servers
