@@ -104,10 +104,10 @@ class AccountClaims:
 
 
 def account_body(claims: AccountClaims) -> Body:
-    """Lists are ordered as Go's library orders them, so that the same claims are the same text."""
+    """Lists are ordered, by subject first as in Go's library, so that the same claims are the same text."""
     optional: Body = {
-        "exports": [export_body(each) for each in sorted(claims.exports, key=lambda each: each.subject)],
-        "imports": [import_body(each) for each in sorted(claims.imports, key=lambda each: each.subject)],
+        "exports": [export_body(each) for each in sorted(claims.exports, key=export_order)],
+        "imports": [import_body(each) for each in sorted(claims.imports, key=import_order)],
         "revocations": dict(sorted(claims.revocations.items())),
         "description": claims.description,
     }
@@ -120,6 +120,14 @@ def account_body(claims: AccountClaims) -> Body:
         "type": "account",
         "version": VERSION,
     }
+
+
+def export_order(export: Export) -> tuple[str, str]:
+    return export.subject, export.kind
+
+
+def import_order(imported: Import) -> tuple[str, str, str, str]:
+    return imported.subject, imported.account, imported.kind, imported.local_subject
 
 
 def limits_body(limits: AccountLimits) -> Body:

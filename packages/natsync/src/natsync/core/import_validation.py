@@ -89,7 +89,7 @@ def token_faults(imported: Import, account: str, accounts: Accounts | None) -> I
         yield "token: it was made for another account"
     if body.get("kind") != imported.kind:
         yield "token: it was made for the other type of export"
-    if not isinstance(granted, str) or not covers(granted, imported.subject):
+    if not isinstance(granted, str) or subject_fault(granted) or not covers(granted, imported.subject):
         yield "token: it was made for another subject"
     if not did_sign(imported.account, claims, accounts):
         yield "token: the exporter did not sign it"

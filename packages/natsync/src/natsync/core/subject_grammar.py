@@ -7,7 +7,7 @@ import re
 
 MAX_SUBJECT_CHARACTERS = 1000
 FULL_WILDCARD = ">"
-_TEMPLATE = re.compile(
+TEMPLATE = re.compile(
     r"\{\{(name|subject|account-name|account-subject)\(\)\}\}|\{\{(account-tag|tag)\(([^(){}\s.]+)\)\}\}"
 )
 
@@ -26,7 +26,6 @@ def subject_fault(subject: str, *, queues: bool = False, templates: bool = False
         ("has a wildcard that does not stand alone", any(is_half_wildcard(token) for token in tokens)),
         ("has a template in it", not templates and any(looks_templated(token) for token in tokens)),
         ("has an unknown template in it", templates and any(is_half_template(token) for token in tokens)),
-        ("has a template beside a queue group, which servers drop", bool(space) and has_template(plain)),
     )
     return next((fault for fault, holds in faults if holds), "")
 
@@ -53,17 +52,13 @@ def looks_templated(token: str) -> bool:
 
 
 def is_half_template(token: str) -> bool:
-    return looks_templated(token) and _TEMPLATE.fullmatch(token) is None
+    """Braces beside a template, or for none that servers know."""
+    remainder = TEMPLATE.sub("", token)
+    return looks_templated(remainder) or (remainder != token and any(brace in remainder for brace in "{}"))
 
 
 def has_template(subject: str) -> bool:
-    return any(looks_templated(token) for token in subject.split("."))
-
-
-def template_of(token: str) -> tuple[str, str] | None:
-    """The operation and its argument, or None for a token that is none."""
-    match = _TEMPLATE.fullmatch(token)
-    return (match[1] or match[2], match[3] or "") if match else None
+    return TEMPLATE.search(subject) is not None
 
 
 def covers(wide: str, narrow: str) -> bool:

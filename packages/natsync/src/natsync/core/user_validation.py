@@ -5,9 +5,9 @@ Sources: nats-io/jwt v2 (`types.go`), nats-server (`auth.go`: a fault found at c
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from natsync.core.subject_grammar import subject_fault
+from natsync.core.subject_grammar import has_template, subject_fault
 from natsync.core.user_claims import NANOSECONDS, Permissions, ResponsePermission, TimeRange, UserClaims
 
 CONNECTION_TYPES = frozenset({"STANDARD", "WEBSOCKET", "LEAFNODE", "LEAFNODE_WS", "MQTT", "MQTT_WS", "IN_PROCESS"})
@@ -43,7 +43,13 @@ def permission_faults(permissions: Permissions, *, templates: bool = False) -> I
         for subject in subjects[:MAX_SUBJECTS]:
             if fault := subject_fault(subject, queues=queues, templates=templates):
                 yield f"{side}: {subject[:100]!r} {fault}"
+        if queues and is_mixed(subjects):
+            yield f"{side}: beside a template servers drop every subject with a queue group"
     yield from response_faults(permissions.response)
+
+
+def is_mixed(subjects: Sequence[str]) -> bool:
+    return any(map(has_template, subjects)) and any(" " in subject for subject in subjects)
 
 
 def response_faults(response: ResponsePermission | None) -> list[str]:
