@@ -111,7 +111,7 @@ def collisions(imported: Import, others: Iterable[Import]) -> Iterator[str]:
         if (other.kind, other.account) != (imported.kind, imported.account):
             continue
         there = local_subject(other)
-        if collide(here, there) if imported.kind == "service" else imported.subject == other.subject == here:
+        if collide(here, there) if imported.kind == "service" else (imported.subject, here) == (other.subject, there):
             yield f"{here[:100]!r} is imported from that account already, as {there[:100]!r}"
             return
 

@@ -36,11 +36,12 @@ def permission_lints(permissions: Permissions) -> list[str]:
 
 
 def inbox_lints(permissions: Permissions) -> Iterator[str]:
-    """A client that may not hear its inbox sends requests and gets no answer."""
-    allowed, denied = permissions.subscribe, permissions.subscribe_deny
-    if allowed and not any(covers(f"{INBOX}.>", each) or covers(each, f"{INBOX}.>") for each in map(subject, allowed)):
+    """A client that may not hear its inbox sends requests and gets no answer. Queue groups have no part in that."""
+    inbox = f"{INBOX}.>"
+    allowed, denied = map(plain, (permissions.subscribe, permissions.subscribe_deny))
+    if permissions.subscribe and not any(covers(inbox, each) or covers(each, inbox) for each in allowed):
         yield "no inbox: subscribe allows nothing below _INBOX, so its users' requests get no answers"
-    elif any(covers(each, f"{INBOX}.>") for each in map(subject, denied)):
+    elif any(covers(each, inbox) for each in denied):
         yield "no inbox: subscribe_deny covers _INBOX, so its users' requests get no answers"
 
 
@@ -56,10 +57,13 @@ def denied_lints(permissions: Permissions) -> Iterator[str]:
     )
     for side, allowed, denied in sides:
         for each in allowed:
-            if by := next(
-                (other for other in denied if covers(subject(other), subject(each)) and " " not in other), ""
-            ):
+            if by := next((other for other in plain(denied) if covers(other, each.partition(" ")[0])), ""):
                 yield f"{side}: {each[:100]!r} is allowed and denied, by {by[:100]!r}"
+
+
+def plain(subjects: Iterable[str]) -> list[str]:
+    """Those without a queue group."""
+    return [subject for subject in subjects if " " not in subject]
 
 
 def token_lints(token: str) -> list[str]:
@@ -121,8 +125,3 @@ def activation_lints(imported: Import, export: Export, account: str, now: int) -
         yield "the activation token has expired: the import is dead"
     elif claims.get("iat", 0) <= cutoff:
         yield "the activation token is revoked: the import is dead"
-
-
-def subject(permission: str) -> str:
-    """Without the queue group that may stand behind it."""
-    return permission.partition(" ")[0]
