@@ -1,11 +1,13 @@
 """All that natsync can be told from outside; built once, in __main__."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from common.serving.settings import Key, Port, TelemetrySettings, key_bytes
+from common.serving.settings import Key, Names, Port, TelemetrySettings, key_bytes
+from natsync.core.built_in import CalloutTerms
 from natsync.core.publish_queue import QueueTerms
 from natsync.core.server_choice import ConnectionTerms, RetryTerms, Timeouts, server_list
 
@@ -103,6 +105,21 @@ class Settings(TelemetrySettings):
     audience: str = "natsync"
     """What a token's `aud` must name."""
 
+    oidc_issuers: Names = ()
+    """Further issuers whose access tokens are accepted, with commas between; their keys are found by discovery."""
+
+    oidc_audience: str = "natsync"
+    """What the `aud` of their tokens must name."""
+
+    auth_callout: bool = True
+    """Whether clients may log in to NATS with an access token in place of credentials."""
+
+    auth_callout_encryption: bool = True
+    """Whether nats-server encrypts such a token on its way to natsync."""
+
+    creds_at_rest: Literal["plain", "sealed"] = "plain"
+    """`plain` shows credentials in `creds_file`; `sealed` shows none there: they are to be had from /nats/creds."""
+
     operator_name: str = "pocketwire"
     """Name of the operator; used when it is first made."""
 
@@ -118,6 +135,10 @@ class Settings(TelemetrySettings):
     @property
     def key(self) -> bytes:
         return key_bytes(self.encryption_key)
+
+    @property
+    def callout_terms(self) -> CalloutTerms:
+        return CalloutTerms(self.auth_callout, self.auth_callout_encryption)
 
     @property
     def nats_servers(self) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ Login: TypeAlias = Literal["credentials", "token"]
 class Connected:
     """One connection. `server` is the server's id, `id` the connection's number there.
 
-    `account` is its account's public key. `user` is the public key of who logged in with credentials, the name of who did so with an access token.
-    `started_at` is in Unix seconds, 0 where it is not told.
+    `account` is its account's public key. `user` is the public key of who logged in with credentials, the name of who
+    did so with an access token. `started_at` is in Unix seconds, 0 where it is not told.
     """
 
     server: str
