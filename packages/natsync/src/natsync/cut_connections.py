@@ -6,8 +6,9 @@ server, and what is left is ended one by one, until none is left or the time is 
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -23,6 +24,7 @@ LONGEST_WAIT_SECONDS = 0.25
 USERS_ONE_BY_ONE = 16
 """Above so many users all connections of the account are listed instead."""
 
+Listed: TypeAlias = Callable[[], Awaitable[list[LiveConnection]]]
 MayStay: TypeAlias = Callable[[LiveConnection], bool]
 
 
@@ -32,6 +34,7 @@ class NotCut(UpstreamUnavailable):
 
 class Connections(Protocol):
     async def of(self, account: str, user: str = "") -> list[LiveConnection]: ...
+    async def count(self, account: str) -> int: ...
     async def kick(self, connection: LiveConnection) -> None: ...
 
 
@@ -55,11 +58,16 @@ class CutConnections:
         if scope == "nobody":
             return Cut(account, 0, 0, 0)
         everybody = scope == "everybody" or len(scope) > USERS_ONE_BY_ONE
-        return await self._cut(account, None if everybody else frozenset(scope), standing.lets_stay)
+        listed = partial(self._connections.of, account) if everybody else partial(self._of_users, account, scope)
+        return await self._cut(account, listed, standing.lets_stay)
 
     async def after_removal(self, account: str) -> Cut:
         """End every connection of an account. Raises NotCut or UpstreamUnavailable."""
-        return await self._cut(account, None, NOBODY_STAYS.lets_stay)
+
+        async def listed() -> list[LiveConnection]:
+            return await self._connections.of(account) if await self._connections.count(account) else []
+
+        return await self._cut(account, listed, NOBODY_STAYS.lets_stay)
 
     async def users(self, account: str, cutoffs: Mapping[str, int]) -> Cut:
         """End what the users of these public keys opened with tokens issued at or before that second."""
@@ -67,13 +75,13 @@ class CutConnections:
         def may_stay(connection: LiveConnection) -> bool:
             return connection.issued_at > cutoffs.get(connection.user, -1)
 
-        return await self._cut(account, frozenset(cutoffs), may_stay)
+        return await self._cut(account, partial(self._of_users, account, cutoffs), may_stay)
 
-    async def _cut(self, account: str, users: Collection[str] | None, may_stay: MayStay) -> Cut:
+    async def _cut(self, account: str, listed: Listed, may_stay: MayStay) -> Cut:
         begun, wait_seconds = time.monotonic(), SHORTEST_WAIT_SECONDS
         kicked: set[tuple[str, int]] = set()
         while True:
-            left = [one for one in await self._listed(account, users) if not may_stay(one)]
+            left = [one for one in await listed() if not may_stay(one)]
             seconds = time.monotonic() - begun
             if not left:
                 return self._report(Cut(account, len(kicked), 0, seconds))
@@ -85,10 +93,8 @@ class CutConnections:
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(wait_seconds * 2, LONGEST_WAIT_SECONDS)
 
-    async def _listed(self, account: str, users: Collection[str] | None) -> list[LiveConnection]:
-        if users is None:
-            return await self._connections.of(account)
-        found = await each(lambda user: self._connections.of(account, user), users)
+    async def _of_users(self, account: str, users: Iterable[str]) -> list[LiveConnection]:
+        found = await each(partial(self._connections.of, account), users)
         return [connection for connections in found for connection in connections]
 
     async def _kick(self, connection: LiveConnection) -> None:

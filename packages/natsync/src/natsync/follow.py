@@ -79,14 +79,14 @@ class Follow:
 
     async def _wait_until_due(self) -> None:
         try:
-            async with asyncio.timeout(self._sweep_seconds):
+            async with asyncio.timeout(min(self._sweep_seconds, self.progress.done.retry_in_seconds)):
                 await self._due.wait()
         except TimeoutError:
             return
         await asyncio.sleep(self._debounce_seconds)  # further hints of the same change fall into this pass
 
     async def _pass(self) -> bool:
-        """Says whether everything wanted is now so."""
+        """Says whether it went through; single accounts that NATS refuses are paced by their tickets."""
         progress, started = self.progress, time.monotonic()
         try:
             progress.done = await self._reconciler.run()
@@ -107,7 +107,7 @@ class Follow:
                 logger.info("pass", **counts(progress.done))
         progress.seconds, progress.finished_at = time.monotonic() - started, time.time()
         progress.passes += 1
-        return not (progress.error or progress.done.pending)
+        return not progress.error
 
 
 def counts(done: Pass) -> dict[str, int]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Protocol
 
 import structlog
@@ -78,6 +79,11 @@ class PublishAccounts:
         """Why this is not tried now; the empty text when it is."""
         ticket = self.tickets.get(work.account)
         return "" if ticket is None or is_due(ticket, work, self._clock()) else ticket.error
+
+    def retry_in_seconds(self) -> float:
+        """Until the first of what waits is due; infinite when nothing does."""
+        due = min((ticket.next_try_at for ticket in self.tickets.values()), default=inf)
+        return max(0.0, due - self._clock())
 
     async def publish(self, work: Work, account: str, token: str, *, before: str) -> AccountStanding:
         """Returns when every server that is there shows the token and nobody is connected whom it cuts off.

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import structlog
 
@@ -46,13 +47,16 @@ class AccountReport:
 
 @dataclass(slots=True)
 class Pass:
-    """What one pass did. `pending` says, by account, why it is not known to be on the servers as wanted."""
+    """What one pass did. `pending` says, by account, why it is not known to be on the servers as wanted, and
+    `retry_in_seconds` when the first of them is due again.
+    """
 
     published: int = 0
     removed: int = 0
     issued: int = 0
     written: int = 0
     foreign: int = 0
+    retry_in_seconds: float = inf
     pending: dict[str, str] = field(default_factory=dict[str, str])
     accounts: list[AccountReport] = field(default_factory=list[AccountReport])
 
@@ -80,6 +84,7 @@ class Reconciler:
         plan = drift.plan(desired, entries, observed, int(time.time()))
         entries = await self._carry_out(plan, entries, operator, done)
         await self._publisher.tidy({*(mint.entry.record for mint in plan.publish), *(e.record for e in plan.remove)})
+        done.retry_in_seconds = self._publisher.retry_in_seconds()
         await self._show(listing, desired, entries, done)
         done.accounts = reports(desired, done.pending)
         return done

@@ -63,15 +63,13 @@ class FailoverConnection:
 
     async def answers(self) -> None:
         """Health probe: raises UpstreamUnavailable unless the server answers within a second."""
-        try:
-            await self.scatter.connection.flush(timeout=1)
-        except nats.errors.Error as error:
-            raise UpstreamUnavailable("NATS does not answer.") from error
+        if not await self.scatter.answers(seconds=1):
+            raise UpstreamUnavailable("NATS does not answer.")
 
     async def run(self) -> None:
         """Loop: connect, hold for as long as it lasts, and begin anew."""
         try:
-            while True:
+            while not is_cancelled():
                 await self._connect()
                 await self._hold()
         finally:
@@ -82,6 +80,9 @@ class FailoverConnection:
             await asyncio.sleep(attempt.wait_seconds)
             if scatter := await self._open(attempt):
                 self._take(scatter, attempt.server)
+            if is_cancelled():
+                raise asyncio.CancelledError
+            if scatter:
                 return
 
     def _take(self, scatter: Scatter, server: int) -> None:
@@ -127,7 +128,9 @@ class FailoverConnection:
                 probe_at = loop.time() + self._terms.failback_interval_seconds
         lost, self._scatter = self._scatter, None
         logger.warning("nats connection lost", name=NAME, server=shown(self._servers[self._server]))
-        await self._leave(lost)
+        if lost is not None:
+            lost.lost()  # it may stand and be dead all the same
+            await hang_up(lost.connection)
 
     async def _stands(self) -> bool:
         if self._scatter is None:
@@ -138,11 +141,7 @@ class FailoverConnection:
                 return False
         except TimeoutError:
             pass
-        try:
-            await self._scatter.connection.flush(timeout=self._terms.connect_timeout_seconds)  # pyright: ignore[reportArgumentType] - it takes fractions
-        except (nats.errors.Error, OSError):
-            return False
-        return True
+        return await self._scatter.answers(self._terms.connect_timeout_seconds)
 
     async def _fail_back(self) -> None:
         if primary := await self._open(Attempt(PRIMARY, 0)):
@@ -158,6 +157,12 @@ class FailoverConnection:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await scatter.settled()
         await hang_up(scatter.connection)
+
+
+def is_cancelled() -> bool:
+    """Libraries that wait by `asyncio.wait_for` lose a cancellation that comes as their wait ends."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def hang_up(connection: Connection) -> None:

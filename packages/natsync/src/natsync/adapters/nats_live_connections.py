@@ -10,7 +10,7 @@ from typing import Any
 from common.core import subjects
 from common.core.errors import UpstreamUnavailable
 from natsync.adapters.nats_servers import NatsServers
-from natsync.core.live_connections import LiveConnection, read_connections
+from natsync.core.live_connections import LiveConnection, count_connections, read_connections
 
 PAGE = 256
 PAGES = 1000
@@ -33,10 +33,16 @@ class NatsLiveConnections:
                 return list(found.values())
         raise UpstreamUnavailable(f"More than {PAGE * PAGES} connections are open in one account.")
 
+    async def count(self, account: str) -> int:
+        """How many there are under an account, leaf nodes included.
+
+        To be asked of an account that may be gone: for a listing a server would search it among its peers, and wait.
+        """
+        answers = await self._servers.ask_all(subjects.account_info(account))
+        return sum(count_connections(answer) for answer in answers.values())
+
     async def _page(self, options: Mapping[str, Any]) -> list[list[LiveConnection]]:
         answers = await self._servers.ask_all(subjects.CONNECTIONS, json.dumps(options).encode())
-        if unheard := self._servers.unheard(answers):
-            raise UpstreamUnavailable(f"NATS server {unheard[0]} does not say who is connected to it.")
         if refusals := [answer for answer in answers.values() if answer.error]:
             raise UpstreamUnavailable(f"NATS server {refusals[0].server.name} refuses: {refusals[0].error}.")
         return [read_connections(answer) for answer in answers.values()]

@@ -89,6 +89,7 @@ class Scatter:
         self._heard = heard
         self._numbers = count(1)
         self._under_way: dict[bytes, Gathering] = {}
+        self._heartbeats: set[asyncio.Future[bool]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         connection.watch(self)
@@ -129,6 +130,21 @@ class Scatter:
         except ConnectionLost as error:
             raise NatsAway("NATS is not connected.") from error
 
+    async def answers(self, seconds: float) -> bool:
+        """Whether the server answers within that time, everything that was sent before included."""
+        loop = asyncio.get_running_loop()
+        heartbeat: asyncio.Future[bool] = loop.create_future()
+        self._heartbeats.add(heartbeat)
+        timer = loop.call_later(seconds, settle, heartbeat, False)
+        try:
+            self.connection.confirm(b"", lambda: settle(heartbeat, True))
+            return await heartbeat
+        except ConnectionLost:
+            return False
+        finally:
+            timer.cancel()
+            self._heartbeats.discard(heartbeat)
+
     async def settled(self) -> None:
         """Returns once nothing is under way."""
         await self._idle.wait()
@@ -140,6 +156,8 @@ class Scatter:
 
     def lost(self) -> None:
         self.ended.set()
+        for heartbeat in self._heartbeats:
+            settle(heartbeat, False)
         for gathering in self._under_way.values():
             gathering.finish(NatsAway(f"NATS was lost before it answered {gathering.subject}."))
 
@@ -161,3 +179,8 @@ class Scatter:
 
     def _told(self, subject: bytes, _reply: bytes | None, _block: bytes | None, payload: bytes) -> None:
         self._heard(subject.decode("utf-8", "replace"), payload)
+
+
+def settle(heartbeat: "asyncio.Future[bool]", answered: bool) -> None:
+    if not heartbeat.done():
+        heartbeat.set_result(answered)

@@ -23,7 +23,9 @@ logger = structlog.get_logger(__name__)
 
 STRAGGLER_SECONDS = 2.0
 """What one server may take longer than the one before it. One that lacks an account's exporter takes close to this."""
-DISCOVERY = Patience(seconds=2, straggler_seconds=0.3)
+PROMPT_SECONDS = 0.25
+"""The same where there is nothing to wait for. Who takes longer is asked whether it is there at all."""
+ROLL_CALL = Patience(seconds=2, straggler_seconds=PROMPT_SECONDS)
 SILENT_PROBE_SECONDS = 1.0
 FORGET_SECONDS = 150.0
 """After so long without a word nats-server itself takes another server for gone."""
@@ -38,6 +40,7 @@ class NatsServers:
         self.roster = Roster()
         self.publishing = Patience(timeouts.publish_seconds, STRAGGLER_SECONDS)
         self.requesting = Patience(timeouts.request_seconds, STRAGGLER_SECONDS)
+        self.prompt = Patience(timeouts.request_seconds, PROMPT_SECONDS)
         self._discovered: Scatter | None = None
         self._discovering = asyncio.Lock()
         connection.heard = self._heard
@@ -47,18 +50,38 @@ class NatsServers:
         """Raises NatsAway, NoResponders or Forbidden."""
         return await self.connection.scatter.gather(subject, payload, enough, patience)
 
-    async def ask_all(
-        self, subject: str, payload: bytes = b"", *, patience: Patience | None = None
-    ) -> dict[str, Answer]:
+    async def tell_all(self, subject: str, payload: bytes) -> dict[str, Answer]:
         """The answers by server id. Of those who are not among them it is not known what they did."""
-        present = await self.present()
+        answers = await self._gathered(subject, payload, self.publishing)
+        if self.roster.present - answers.keys():
+            await self.call_roll()
+        return answers
+
+    async def ask_all(self, subject: str, payload: bytes = b"") -> dict[str, Answer]:
+        """The answers by server id, one of each that is there. Raises UpstreamUnavailable where one is missing."""
+        answers = await self._gathered(subject, payload, self.prompt)
+        if self.roster.present - answers.keys():
+            await self.call_roll()
+            answers |= await self._gathered(subject, payload, self.requesting) if self.unheard(answers) else {}
+        if unheard := self.unheard(answers):
+            raise UpstreamUnavailable(f"NATS server {unheard[0]} does not answer {subject}.")
+        return answers
+
+    async def ask_anonymous(self, subject: str, payload: bytes = b"") -> list[bytes]:
+        """As many answers as there are servers, which do not say whose they are. Raises UpstreamUnavailable."""
+        wanted = len(await self.present())
 
         def enough(answers: Sequence[bytes]) -> bool:
-            return len(answers) >= len(present) and by_server(answers).keys() >= present
+            return len(answers) >= wanted
 
-        answers = by_server(await self.ask(subject, payload, enough, patience or self.requesting))
-        if present - answers.keys():
+        answers = await self.ask(subject, payload, enough, self.prompt)
+        if len(answers) < wanted:
             await self.call_roll()
+            wanted = len(self.roster.present)
+        if len(answers) < wanted:
+            answers = await self.ask(subject, payload, enough, self.requesting)
+        if len(answers) < wanted:
+            raise UpstreamUnavailable(f"Of {wanted} NATS servers {len(answers)} answer {subject}.")
         return answers
 
     async def present(self) -> frozenset[str]:
@@ -74,13 +97,22 @@ class NatsServers:
         """Names of servers that are there and not among those who answered."""
         return self.roster.names(self.roster.present - frozenset(answered))
 
+    async def _gathered(self, subject: str, payload: bytes, patience: Patience) -> dict[str, Answer]:
+        present = await self.present()
+
+        def enough(answers: Sequence[bytes]) -> bool:
+            return len(answers) >= len(present) and by_server(answers).keys() >= present
+
+        return by_server(await self.ask(subject, payload, enough, patience))
+
     async def call_roll(self) -> None:
+        """Find out who is there. Raises UpstreamUnavailable when nobody is."""
         known = self.roster.servers.keys()
 
         def enough(answers: Sequence[bytes]) -> bool:
             return len(answers) >= active_servers(answers) and by_server(answers).keys() >= known
 
-        answers = by_server(await self.ask(subjects.SYSTEM_PING, b"", enough, DISCOVERY))
+        answers = by_server(await self.ask(subjects.SYSTEM_PING, b"", enough, ROLL_CALL))
         if not answers:
             raise UpstreamUnavailable("No NATS server answers.")
         for answer in answers.values():

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from common.core import subjects
-from common.core.errors import NoResponders, UpstreamUnavailable
+from common.core.errors import UpstreamUnavailable
 from natsync.adapters.concurrently import each
 from natsync.adapters.nats_servers import NatsServers
 from natsync.core.servers_said import DIFFERING, Answer, Observed, Publication, agreed, on_some_only
@@ -40,8 +40,7 @@ class NatsSystemAccount:
 
     async def publish(self, account: str, token: str) -> Publication:
         """Tell every server, then ask every one what it shows. Says what came of it; believe only `is_verified`."""
-        publishing = self._servers.publishing
-        said = await self._servers.ask_all(subjects.CLAIMS_UPDATE, token.encode(), patience=publishing)
+        said = await self._servers.tell_all(subjects.CLAIMS_UPDATE, token.encode())
         shown = await self._shown(account)
         roster = self._servers.roster
         showing = sum(answer == token.encode() for answer in shown)
@@ -57,12 +56,9 @@ class NatsSystemAccount:
 
     async def remove(self, account: str, request: str) -> None:
         """Returns when no server shows the account any more. Raises DeletionOff and NotVerified."""
-        publishing = self._servers.publishing
-        said = await self._servers.ask_all(subjects.CLAIMS_DELETE, request.encode(), patience=publishing)
-        for answer in said.values():
+        for answer in (await self._servers.tell_all(subjects.CLAIMS_DELETE, request.encode())).values():
             refuse(answer)
-        shown = await self._shown(account)
-        if any(shown) or len(shown) < len(self._servers.roster.present):
+        if any(await self._shown(account)):
             raise NotVerified("A NATS server still has an account that was removed.")
 
     async def _packed(self) -> dict[str, str]:
@@ -75,36 +71,24 @@ class NatsSystemAccount:
 
     async def _compared(self, accounts: frozenset[str]) -> dict[str, str]:
         answers = await self._servers.ask_all(subjects.CLAIMS_LIST)
-        if unheard := self._servers.unheard(answers):
-            raise UpstreamUnavailable(f"NATS server {unheard[0]} does not say which accounts it has.")
         listed = [frozenset(map(str, answer.data or ())) for answer in answers.values()]
         found = dict.fromkeys(frozenset[str]().union(*listed), DIFFERING)
 
         async def look_up(account: str) -> None:
-            shown = await self._shown(account)
-            if len(shown) >= len(self._servers.roster.present):
-                found[account] = agreed(shown)
+            found[account] = agreed(await self._shown(account))
 
         await each(look_up, (accounts & found.keys()) - on_some_only(listed), at_once=LOOKUPS_AT_ONCE)
         return found
 
     async def _shown(self, account: str) -> list[bytes]:
         """One answer a server, which does not say from which; empty where it has no such account."""
-        wanted = len(await self._servers.present())
-
-        def enough(answers: Sequence[bytes]) -> bool:
-            return len(answers) >= wanted
-
-        shown = await self._servers.ask(subjects.claims_lookup(account), b"", enough, self._servers.requesting)
-        if len(shown) < wanted:
-            await self._servers.call_roll()
-        return shown
+        return await self._servers.ask_anonymous(subjects.claims_lookup(account))
 
     async def _lacking(self, account: str, token: str) -> tuple[str, ...]:
         """Names of the servers that have loaded another token, for people to know where to look."""
         try:
             answers = await self._servers.ask_all(subjects.account_info(account))
-        except NoResponders:
+        except UpstreamUnavailable:
             return ()
         others = [answer.server for answer in answers.values() if not loaded(answer, token)]
         return tuple(sorted(server.name for server in others))

@@ -108,3 +108,11 @@ def read_connection(server: str, entry: Mapping[str, Any]) -> LiveConnection:
         str(entry.get("issuer_key") or claims.get("iss") or ""),
         issued_at if isinstance(issued_at, int) else 0,
     )
+
+
+def count_connections(answer: Answer) -> int:
+    """From a server's account information; one that has not loaded the account has none of its connections."""
+    if not isinstance(answer.data, dict):
+        return 0
+    data = cast("dict[str, Any]", answer.data)
+    return sum(int(data.get(name) or 0) for name in ("client_connections", "leafnode_connections"))
