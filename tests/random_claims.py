@@ -22,6 +22,7 @@ from natsync.core.user_claims import Permissions, ResponsePermission, TimeRange,
 KINDS: tuple[ExportKind, ...] = ("stream", "service")
 PLAIN = ("a", "b", "c", "order", "$SYS", "é", "*", "*", "*")
 UNFIT = ("", " ", "a*", "$1", "$2", "$0", "{{name()}}", ">", "\t", "x" * 1001)
+ALL_DAY = (TimeRange("00:00:00", "23:59:59"), TimeRange("23:59:58", "00:00:02"))
 TEMPLATES = ("{{name()}}", "{{subject()}}", "{{account-subject()}}", "{{tag(team)}}", "u-{{name()}}", "{{tag(none)}}")
 
 
@@ -82,8 +83,8 @@ class RandomClaims:
             permissions=self.permissions(templates=templates),
             limits=UserLimits(self.limit(), self.limit(), self.limit()),
             source_networks=("127.0.0.0/8", "300.0.0.0/8" if unfit else "::1/128") if self.maybe(0.2) else (),
-            times=(TimeRange("00:00:00", "25:00:00" if unfit else "23:59:59"),) if self.maybe(0.1) else (),
-            times_location="",
+            times=(*ALL_DAY, TimeRange("00:00:00", "25:00:00")) if unfit else ALL_DAY if self.maybe(0.1) else (),
+            times_location="UTC" if self.maybe(0.1) else "",
             connection_types=("STANDARD", "CARRIER_PIGEON" if unfit else "MQTT") if self.maybe(0.2) else (),
         )
 

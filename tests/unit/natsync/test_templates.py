@@ -33,8 +33,6 @@ def test_a_tag_with_several_values_becomes_as_many_subjects() -> None:
         "red.3",
         "blue.3",
         "x.red.red",
-        "x.red.blue",
-        "x.blue.red",
         "x.blue.blue",
     )
 
@@ -77,9 +75,9 @@ def test_what_is_denied_has_to_be_known() -> None:
 
 
 def test_tags_do_not_make_subjects_without_end() -> None:
-    values = TemplateValues("bob", "UB", tags=tuple(f"k:{number}" for number in range(40)))
+    values = TemplateValues("bob", "UB", tags=tuple(f"{key}:{number}" for key in "klm" for number in range(40)))
     with pytest.raises(TemplateUnfit, match=f"more than {MAX_SUBJECTS}"):
-        expanded(Permissions((".".join(["{{tag(k)}}"] * 20),)), values)
+        expanded(Permissions(("{{tag(k)}}.{{tag(l)}}.{{tag(m)}}",)), values)
 
 
 @given(name=st.text(), tags=st.lists(st.text().map("team:{}".format)).map(tuple))

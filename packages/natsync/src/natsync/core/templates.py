@@ -90,11 +90,14 @@ def filled(subjects: Iterable[str], values: TemplateValues) -> tuple[str, ...]:
 
 
 def combinations(subject: str, values: TemplateValues) -> Iterator[str]:
-    """One subject for each way to pick among the values of its templates; a plain subject as it is."""
-    templates = list(TEMPLATE.finditer(subject))
-    for picked in product(*(values.of(template) for template in templates)):
-        rest = iter(picked)
-        yield TEMPLATE.sub(lambda _, rest=rest: next(rest), subject)
+    """One subject for each way to pick among the values of its templates; a plain subject as it is.
+
+    A template that stands in it twice gets the same value in both places.
+    """
+    templates = {template[0]: values.of(template) for template in TEMPLATE.finditer(subject)}
+    for picked in product(*templates.values()):
+        chosen = dict(zip(templates, picked, strict=True))
+        yield TEMPLATE.sub(lambda template, chosen=chosen: chosen[template[0]], subject)
 
 
 def denial(asked: tuple[str, ...], left: tuple[str, ...]) -> tuple[str, ...]:
