@@ -22,7 +22,7 @@ listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor_port}"
 operator: {operator}
 system_account: {system_account}
-resolver {{ type: full, dir: {resolver}, allow_delete: {allow_delete}, interval: "2m", limit: 100000 }}
+resolver {{ type: full, dir: {resolver}, allow_delete: {allow_delete}, interval: "2m", limit: {limit} }}
 resolver_preload {{
 {preload}
 }}
@@ -41,6 +41,7 @@ class Trust:
     system_account: str
     preload: Mapping[str, str]
     allow_delete: bool = True
+    limit: int = 100_000
 
     @classmethod
     def of(cls, configuration: Path) -> "Trust":
@@ -164,6 +165,7 @@ def configured(node: Node, cluster: Cluster, trust: Trust) -> str:
         operator=json.dumps(trust.operator),
         system_account=trust.system_account,
         allow_delete=json.dumps(trust.allow_delete),
+        limit=trust.limit,
         preload="\n".join(f"  {account}: {token}" for account, token in trust.preload.items()),
         resolver=json.dumps(str(node.resolver)),
         jetstream=json.dumps(str(node.home / "jetstream")),

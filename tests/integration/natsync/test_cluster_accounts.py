@@ -4,23 +4,20 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 
 from common.core.errors import UpstreamUnavailable
-from natsync.adapters.nats_servers import NatsServers, open_servers
+from natsync.adapters.nats_servers import NatsServers
 from natsync.adapters.nats_system_account import DeletionOff, NatsSystemAccount
 from natsync.core.keys import KeyKind
-from natsync.core.server_choice import ConnectionTerms, RetryTerms, Timeouts
 from natsync.core.servers_said import DIFFERING
 from tests.eventually import eventually
-from tests.servers.nats_cluster import Cluster, Trust, nats_cluster
+from tests.servers.nats_cluster import Cluster, nats_cluster
 from tests.servers.nats_operator import Operator, Tenant, new_key
 from tests.servers.natsync import refused
+from tests.servers.system_connection import joined, trust_in
 
-TERMS = ConnectionTerms(RetryTerms(1, 0.01, 0.1), connect_timeout_seconds=1, failback_interval_seconds=0.2)
 NOW = int(time.time())
 
 
@@ -29,38 +26,15 @@ def operator() -> Operator:
     return Operator()
 
 
-@pytest.fixture(scope="module")
-def trust(operator: Operator) -> Trust:
-    return Trust(
-        operator.token, operator.system.public_key, {operator.system.public_key: operator.account(operator.system)}
-    )
-
-
 @pytest.fixture
-def cluster(trust: Trust) -> Generator[Cluster]:
-    with nats_cluster(trust) as running:
+def cluster(operator: Operator) -> Generator[Cluster]:
+    with nats_cluster(trust_in(operator)) as running:
         yield running
 
 
-@asynccontextmanager
-async def servers_of(cluster: Cluster, operator: Operator, home: Path) -> AsyncGenerator[NatsServers]:
-    creds = home / "sys.creds"
-    creds.write_text(operator.system_creds())
-    addresses = [node.url for node in cluster.nodes]
-    async with open_servers(addresses, creds, TERMS, Timeouts()) as servers:
-
-        async def all_there() -> bool:
-            with suppress(UpstreamUnavailable):
-                await servers.call_roll()
-            return len(servers.roster.present) == len(cluster.running())
-
-        await eventually(all_there)
-        yield servers
-
-
 @pytest.fixture
-async def servers(cluster: Cluster, operator: Operator, tmp_path: Path) -> AsyncGenerator[NatsServers]:
-    async with servers_of(cluster, operator, tmp_path) as there:
+async def servers(cluster: Cluster, operator: Operator) -> AsyncGenerator[NatsServers]:
+    async with joined(cluster, operator) as there:
         yield there
 
 
@@ -100,8 +74,7 @@ async def test_what_one_server_lacks_or_has_otherwise_is_seen(
         told = await system.publish(tenant.public_key, operator.account(tenant, issued_at=NOW + 1))
         assert told.is_verified
     observed = await system.observed(keys)
-    assert DIFFERING not in observed.tokens.values() or set(observed.tokens) - set(keys)
-    assert all(observed.tokens[key] for key in keys)
+    assert DIFFERING not in [observed.tokens[key] for key in keys]
 
 
 async def test_a_frozen_server_holds_nobody_up_for_long_and_is_noticed_when_it_is_back(
@@ -149,11 +122,11 @@ async def test_a_server_that_was_killed_and_lost_its_accounts_is_known_by_its_ne
 
 
 async def test_what_somebody_else_tells_the_servers_is_heard(
-    cluster: Cluster, servers: NatsServers, operator: Operator, tmp_path: Path
+    cluster: Cluster, servers: NatsServers, operator: Operator
 ) -> None:
     told = asyncio.Event()
     servers.changed = told.set
-    async with servers_of(cluster, operator, tmp_path) as others:
+    async with joined(cluster, operator) as others:
         told.clear()
         tenant = Tenant("foreign")
         await NatsSystemAccount(others).publish(tenant.public_key, operator.account(tenant))
@@ -161,10 +134,9 @@ async def test_what_somebody_else_tells_the_servers_is_heard(
             await told.wait()
 
 
-async def test_where_accounts_cannot_be_removed_that_is_said(trust: Trust, operator: Operator, tmp_path: Path) -> None:
-    locked = Trust(trust.operator, trust.system_account, trust.preload, allow_delete=False)
-    with nats_cluster(locked, nodes=1) as cluster:
-        async with servers_of(cluster, operator, tmp_path) as servers:
+async def test_where_accounts_cannot_be_removed_that_is_said(operator: Operator) -> None:
+    with nats_cluster(trust_in(operator, allow_delete=False), nodes=1) as cluster:
+        async with joined(cluster, operator) as servers:
             system, tenant = NatsSystemAccount(servers), Tenant("tenant")
             await system.publish(tenant.public_key, operator.account(tenant))
             with pytest.raises(DeletionOff, match="delete must be enabled"):

@@ -48,7 +48,7 @@ class Settings(TelemetrySettings):
     failback_interval_seconds: PositiveFloat = 30
     """While on a backup: how often the primary is tried."""
 
-    connect_timeout_seconds: PositiveFloat = 5
+    connect_timeout_seconds: PositiveFloat = 2
     """How long a server may take to let natsync in, or to answer a heartbeat."""
 
     publish_timeout_seconds: PositiveFloat = 10

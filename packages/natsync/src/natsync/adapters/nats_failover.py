@@ -68,10 +68,13 @@ class FailoverConnection:
 
     async def run(self) -> None:
         """Loop: connect, hold for as long as it lasts, and begin anew."""
+        lost: Scatter | None = None
         try:
             while not is_cancelled():
-                await self._connect()
-                await self._hold()
+                async with asyncio.TaskGroup() as tasks:  # to hang up on a server that stands still takes a while
+                    tasks.create_task(self._connect())
+                    tasks.create_task(abandon(lost))
+                lost = await self._hold()
         finally:
             await self._leave(self._scatter)
 
@@ -118,8 +121,8 @@ class FailoverConnection:
             error_cb=report,
         )
 
-    async def _hold(self) -> None:
-        """Until the connection is lost, or its server no longer answers."""
+    async def _hold(self) -> Scatter | None:
+        """Until the connection is lost, or its server no longer answers; it is what is returned."""
         loop = asyncio.get_running_loop()
         probe_at = loop.time() + self._terms.failback_interval_seconds
         while await self._stands():
@@ -130,7 +133,7 @@ class FailoverConnection:
         logger.warning("nats connection lost", name=NAME, server=shown(self._servers[self._server]))
         if lost is not None:
             lost.lost()  # it may stand and be dead all the same
-            await hang_up(lost.connection)
+        return lost
 
     async def _stands(self) -> bool:
         if self._scatter is None:
@@ -163,6 +166,11 @@ def is_cancelled() -> bool:
     """Libraries that wait by `asyncio.wait_for` lose a cancellation that comes as their wait ends."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def abandon(scatter: Scatter | None) -> None:
+    if scatter is not None:
+        await hang_up(scatter.connection)
 
 
 async def hang_up(connection: Connection) -> None:

@@ -12,26 +12,27 @@ from common.core.errors import UpstreamUnavailable
 from natsync.adapters.nats_servers import NatsServers
 from natsync.core.live_connections import LiveConnection, count_connections, read_connections
 
-PAGE = 256
+PAGE_SIZE = 256
 PAGES = 1000
 
 
 class NatsLiveConnections:
     """All methods raise UpstreamUnavailable when NATS is away or a server does not answer in time."""
 
-    def __init__(self, servers: NatsServers) -> None:
+    def __init__(self, servers: NatsServers, *, page_size: int = PAGE_SIZE) -> None:
         self._servers = servers
+        self._page_size = page_size
 
     async def of(self, account: str, user: str = "") -> list[LiveConnection]:
         """Everybody's under an account, or one user's there, on all servers; by their public keys."""
-        wanted = {"auth": True, "acc": account, "limit": PAGE, **({"user": user} if user else {})}
+        wanted = {"auth": True, "acc": account, "limit": self._page_size, **({"user": user} if user else {})}
         found: dict[tuple[str, int], LiveConnection] = {}
         for page in range(PAGES):
-            listed = await self._page({**wanted, "offset": page * PAGE})
+            listed = await self._page({**wanted, "offset": page * self._page_size})
             found |= {(one.server, one.id): one for connections in listed for one in connections}
-            if all(len(connections) < PAGE for connections in listed):
+            if all(len(connections) < self._page_size for connections in listed):
                 return list(found.values())
-        raise UpstreamUnavailable(f"More than {PAGE * PAGES} connections are open in one account.")
+        raise UpstreamUnavailable(f"More than {self._page_size * PAGES} connections are open in one account.")
 
     async def count(self, account: str) -> int:
         """How many there are under an account, leaf nodes included.

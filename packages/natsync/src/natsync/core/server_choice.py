@@ -28,7 +28,7 @@ class RetryTerms:
 @dataclass(frozen=True, slots=True)
 class ConnectionTerms:
     retry: RetryTerms = RetryTerms()
-    connect_timeout_seconds: float = 5
+    connect_timeout_seconds: float = 2
     failback_interval_seconds: float = 30
 
 
