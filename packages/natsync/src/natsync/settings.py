@@ -1,12 +1,12 @@
 """All that natsync can be told from outside; built once, in __main__."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
+from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from common.serving.settings import Key, Names, Port, TelemetrySettings, key_bytes
+from common.serving.settings import Key, Names, Port, TelemetrySettings, key_bytes, none_for_nothing
 from natsync.core.built_in import CalloutTerms
 from natsync.core.publish_queue import QueueTerms
 from natsync.core.server_choice import ConnectionTerms, RetryTerms, Timeouts, server_list
@@ -80,6 +80,12 @@ class Settings(TelemetrySettings):
 
     encryption_key: Key
     """Seals key material in PocketBase: base64url of 32 bytes. Without it no stored key can be used."""
+
+    old_encryption_key: Annotated[Key | None, BeforeValidator(none_for_nothing)] = None
+    """What `natsync rekey` opens with, to seal it again with the one above; nothing else uses it."""
+
+    pbnats_encryption_key: SecretStr | None = None
+    """What pb-nats has sealed its keys with, if it has: 32 characters, for `natsync import-pbnats` alone."""
 
     directory: Path
     """Where operator.jwt, nats.conf and creds/ are written; readable by this user alone."""
