@@ -20,6 +20,7 @@ WIDTH = 150
 RESULTS = Path(__file__).parent / "results"
 SUITES: dict[str, tuple[str, ...]] = {
     "common": ("tokens", "memory", "rate_limits", "bus"),
+    "natsync": ("issue",),
 }
 
 
