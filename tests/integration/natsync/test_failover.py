@@ -46,7 +46,7 @@ async def test_the_primary_comes_first_a_backup_when_it_is_gone_and_the_primary_
         assert (await system.publish(tenant.public_key, operator.account(tenant))).is_verified
         cluster.start(primary)
         await until_on(servers, primary.url)
-        assert tenant.public_key in (await system.observed([tenant.public_key])).tokens
+        assert tenant.public_key in (await system.observed()).tokens
 
 
 async def test_a_primary_that_stands_still_is_left_for_a_backup(cluster: Cluster, operator: Operator) -> None:
@@ -56,7 +56,7 @@ async def test_a_primary_that_stands_still_is_left_for_a_backup(cluster: Cluster
         primary.freeze()
         try:
             await until_on(servers, backup.url)
-            assert (await NatsSystemAccount(servers).observed([])).servers == ("n2",)
+            assert (await NatsSystemAccount(servers).observed()).servers == ("n2",)
         finally:
             primary.thaw()
         await until_on(servers, primary.url)
@@ -69,7 +69,7 @@ async def test_nats_may_come_later_and_until_then_nobody_waits_for_it(cluster: C
         with pytest.raises(UpstreamUnavailable, match="not connected"):
             await servers.connection.answers()
         with pytest.raises(UpstreamUnavailable, match="not connected"):
-            await NatsSystemAccount(servers).observed([])
+            await NatsSystemAccount(servers).observed()
         cluster.start()
         await until_on(servers, cluster.nodes[0].url)
         await servers.connection.answers()
@@ -84,7 +84,7 @@ async def test_a_question_that_is_under_way_when_the_server_dies_fails_at_once(
         await servers.present()
         primary.freeze()
         with pytest.raises(UpstreamUnavailable, match="lost before it answered"):
-            await NatsSystemAccount(servers).observed([])
+            await NatsSystemAccount(servers).observed()
         primary.thaw()
 
 

@@ -67,12 +67,12 @@ class PublishAccounts:
         self._is_read = False
         self._cleaned_at = clock()
 
-    async def observe(self, accounts: Collection[str]) -> Observed:
-        """What the servers have now; `accounts` are the public keys of ours. Raises ServiceError."""
+    async def observe(self) -> Observed:
+        """What the servers have now. Raises ServiceError."""
         if not self._is_read:
             self.tickets = {ticket.account: ticket for ticket in await self._queue.read()}
             self._is_read = True
-        self.observed = await self._system.observed(accounts)
+        self.observed = await self._system.observed()
         return self.observed
 
     def held(self, work: Work) -> str:

@@ -41,6 +41,7 @@ class NatsServers:
         self.publishing = Patience(timeouts.publish_seconds, STRAGGLER_SECONDS)
         self.requesting = Patience(timeouts.request_seconds, STRAGGLER_SECONDS)
         self.prompt = Patience(timeouts.request_seconds, PROMPT_SECONDS)
+        self._active = 0
         self._discovered: Scatter | None = None
         self._discovering = asyncio.Lock()
         connection.heard = self._heard
@@ -84,6 +85,11 @@ class NatsServers:
             raise UpstreamUnavailable(f"Of {wanted} NATS servers {len(answers)} answer {subject}.")
         return answers
 
+    @property
+    def is_single(self) -> bool:
+        """There is one server, and it knows of no other that might be asked in its place."""
+        return len(self.roster.servers) == 1 and self._active <= 1
+
     async def present(self) -> frozenset[str]:
         """Ids of the servers to be waited for; never empty."""
         async with self._discovering:
@@ -112,9 +118,11 @@ class NatsServers:
         def enough(answers: Sequence[bytes]) -> bool:
             return len(answers) >= active_servers(answers) and by_server(answers).keys() >= known
 
-        answers = by_server(await self.ask(subjects.SYSTEM_PING, b"", enough, ROLL_CALL))
+        payloads = await self.ask(subjects.SYSTEM_PING, b"", enough, ROLL_CALL)
+        answers = by_server(payloads)
         if not answers:
             raise UpstreamUnavailable("No NATS server answers.")
+        self._active = active_servers(payloads)
         for answer in answers.values():
             self._note(self.roster.with_heard(answer.server))
         now = asyncio.get_running_loop().time()

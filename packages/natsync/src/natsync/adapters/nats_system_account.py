@@ -4,7 +4,7 @@ Every server answers for itself, and "jwt updated" says little: what counts is w
 server that does not answer has not refused: it is asked what it has.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from common.core import subjects
@@ -31,10 +31,10 @@ class NatsSystemAccount:
     def __init__(self, servers: NatsServers) -> None:
         self._servers = servers
 
-    async def observed(self, accounts: Collection[str]) -> Observed:
-        """What the servers have. `accounts` are the public keys whose tokens are wanted as well."""
-        present = await self._servers.present()
-        tokens = await self._packed() if len(present) == 1 else await self._compared(frozenset(accounts))
+    async def observed(self) -> Observed:
+        """Every account that any server has, ours or not."""
+        await self._servers.present()
+        tokens = await self._packed() if self._servers.is_single else await self._compared()
         roster = self._servers.roster
         return Observed(tokens, roster.names(roster.present), roster.names(roster.silent))
 
@@ -69,7 +69,7 @@ class NatsSystemAccount:
         lines = [line for part in parts for line in part.decode("utf-8", "replace").splitlines()]
         return {account: token for account, _, token in (line.partition("|") for line in lines) if account}
 
-    async def _compared(self, accounts: frozenset[str]) -> dict[str, str]:
+    async def _compared(self) -> dict[str, str]:
         answers = await self._servers.ask_all(subjects.CLAIMS_LIST)
         listed = [frozenset(map(str, answer.data or ())) for answer in answers.values()]
         found = dict.fromkeys(frozenset[str]().union(*listed), DIFFERING)
@@ -77,7 +77,7 @@ class NatsSystemAccount:
         async def look_up(account: str) -> None:
             found[account] = agreed(await self._shown(account))
 
-        await each(look_up, (accounts & found.keys()) - on_some_only(listed), at_once=LOOKUPS_AT_ONCE)
+        await each(look_up, found.keys() - on_some_only(listed), at_once=LOOKUPS_AT_ONCE)
         return found
 
     async def _shown(self, account: str) -> list[bytes]:
