@@ -1,7 +1,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from natsync.core import lints
@@ -115,11 +115,27 @@ def test_an_import_that_works_is_not_pointed_at() -> None:
         assert lint(AccountClaims(imports=[imported]), AccountClaims(exports=[export])) == []
 
 
+def test_an_export_by_account_is_imported_under_ones_own_key() -> None:
+    exporter = AccountClaims(exports=[Export("feed.*.>", account_token_position=2)])
+    mine, other = (Import(f"feed.{token}.>", EXPORTER.public_key) for token in (ME.public_key, "other"))
+    assert lint(AccountClaims(imports=[mine]), exporter) == []
+    ((_, _, reason),) = lint(AccountClaims(imports=[other]), exporter)
+    assert "token 2" in reason
+
+
+def test_an_import_that_comes_round_is_pointed_at() -> None:
+    export = [Export("a.>")]
+    there = AccountClaims(exports=export, imports=[Import("a.b", ME.public_key)])
+    ((_, _, reason),) = lint(AccountClaims(exports=export, imports=[Import("a.*", EXPORTER.public_key)]), there)
+    assert "imported from here" in reason
+
+
 def test_a_token_that_is_none_is_a_fault_and_no_lint() -> None:
     imported = Import("a.b", EXPORTER.public_key, token="junk")
     assert lint(AccountClaims(imports=[imported]), AccountClaims(exports=[Export("a.b", token_required=True)])) == []
 
 
+@settings(max_examples=30)
 @given(st.randoms(use_true_random=False))
 def test_nothing_breaks_them(random: Random) -> None:
     claims, other = RandomClaims(random, unfit=0.2).account(), RandomClaims(random, unfit=0.2).account()

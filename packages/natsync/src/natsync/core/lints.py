@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from natsync.core.account_claims import AccountClaims, AccountLimits, Export, Import
+from natsync.core.import_rings import comes_round
 from natsync.core.subject_grammar import covers, overlap
 from natsync.core.token_codec import BadToken, is_in_force, unverified
 from natsync.core.user_claims import Permissions, UserLimits
@@ -95,14 +96,18 @@ def overlap_lints(exports: Sequence[Export]) -> Iterator[tuple[int, str]]:
             yield index, f"{export.subject[:100]!r} overlaps {met[:100]!r}: which export counts is the server's choice"
 
 
-def import_lints(imported: Import, account: str, accounts: Mapping[str, AccountClaims], now: int) -> list[str]:
+def import_lints(imported: Import, account: str, accounts: Mapping[str, AccountClaims], now: int) -> Iterator[str]:
     exporter = accounts.get(imported.account)
     export = exporting(imported, exporter.exports) if exporter else None
     if export is None:
-        return ["nothing is exported under this subject: the import is dead until it is"]
-    if not export.token_required:
-        return []
-    return list(activation_lints(imported, export, account, now))
+        yield "nothing is exported under this subject: the import is dead until it is"
+        return
+    if export.token_required:
+        yield from activation_lints(imported, export, account, now)
+    if (position := export.account_token_position) and imported.subject.split(".")[position - 1] != account:
+        yield f"token {position} of the subject has to be this account's public key: the import is dead"
+    if comes_round(imported, account=account, accounts=accounts):
+        yield "what it imports was imported from here: servers leave out one of these imports, none says which"
 
 
 def exporting(imported: Import, exports: Iterable[Export]) -> Export | None:
