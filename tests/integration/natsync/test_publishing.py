@@ -99,11 +99,15 @@ async def test_what_a_server_has_no_room_for_is_tried_again_ever_less_often_unti
         assert bool(row["failed_at"]) == (attempt >= TERMS.max_attempts)
         assert "full" in publishing.held(work)
         assert publishing.retry_in_seconds() == wait
+        assert "full" in publishing.report("late")["servers"]["n1"]
         clock.now += wait
         assert publishing.held(work) == ""
     await publishing.remove(Work("gone", "remove"), present[0].public_key, operator.deletion(present[0].public_key))
     told = await publishing.publish(work, late.public_key, operator.account(late), before="")
     assert told.verified_at == clock.now
+    assert told.verified == told.desired != ""
+    report = publishing.report("late")
+    assert (report["servers"], report["attempts"], report["error"]) == ({"n1": "verified"}, 0, "")
     assert await control.records(COLLECTION) == []
     assert publishing.tickets == {}
 

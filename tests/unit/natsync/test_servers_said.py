@@ -112,3 +112,24 @@ def test_a_publication_counts_only_when_every_server_that_was_there_shows_it() -
     )
     assert "n2 refuses: full" in publication(showing=1, refused={"n2": "full"}).shortcoming
     assert publication(showing=2, refused={"n2": "full"}).is_verified
+
+
+def test_a_publication_says_of_every_server_how_far_it_has_come() -> None:
+    told = Publication(
+        "A",
+        asked=("n1", "n2", "n3", "n4"),
+        accepted=("n1", "n2"),
+        refused={"n3": "full"},
+        showing=1,
+        lacking=("n2",),
+        silent=("n5",),
+    )
+    assert told.by_server == {
+        "n1": "accepted",
+        "n2": "shows another token",
+        "n3": "full",
+        "n4": "no answer",
+        "n5": "silent",
+    }
+    verified = Publication("A", asked=("n1",), accepted=(), refused={}, showing=1)
+    assert verified.by_server == {"n1": "verified"}

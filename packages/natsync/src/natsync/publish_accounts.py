@@ -8,18 +8,19 @@ from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from common.core.errors import ServiceError
 from natsync.adapters.nats_scatter import NatsAway
 from natsync.adapters.nats_system_account import DeletionOff, NatsSystemAccount, NotVerified
-from natsync.core.live_connections import NOBODY_STAYS, scope_of, standing
+from natsync.core.live_connections import NOBODY_STAYS, payload_of, scope_of, standing
 from natsync.core.publish_queue import QueueTerms, Ticket, Work, after_failure, is_due, outdated
 from natsync.core.servers_said import Observed, Publication
 from natsync.cut_connections import Cut, CutConnections
 
+audit = structlog.get_logger("natsync.audit")
 logger = structlog.get_logger(__name__)
 
 
@@ -33,14 +34,21 @@ class Queue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AccountStanding:
-    """What came of the last time one account was told to the servers. `verified_at` is in Unix seconds, 0 is never."""
+    """What came of the last time one account was told to the servers.
 
+    `desired` and `verified` are ids of tokens, the latter's being on every server since `verified_at`; that is in
+    Unix seconds, 0 is never.
+    """
+
+    desired: str = ""
+    verified: str = ""
     publication: Publication | None = None
     cut: Cut | None = None
     verified_at: float = 0
 
 
 NEVER_TOLD = AccountStanding()
+NO_TICKET = Ticket("", "", "")
 
 
 class PublishAccounts:
@@ -91,13 +99,18 @@ class PublishAccounts:
         `before` is our own last token for the account, or empty. Raises ServiceError; the work then has a ticket.
         """
         async with self._attempt(work):
+            desired = token_id(token)
             publication = await self._system.publish(account, token)
-            self.standings[work.account] = told = replace(self._told(work), publication=publication)
+            told = replace(self.standings.get(work.account, NEVER_TOLD), desired=desired, publication=publication)
+            self.standings[work.account] = told
             if not publication.is_verified:
                 raise NotVerified(publication.shortcoming)
             scope = scope_of(self._in_force(account, before), token)
             cut = await self._cutting.after_publication(account, scope, standing(token) or NOBODY_STAYS)
-            self.standings[work.account] = told = replace(told, cut=cut, verified_at=self._clock())
+            told = replace(told, cut=cut, verified=desired, verified_at=self._clock())
+            self.standings[work.account] = told
+            servers = publication.by_server
+            audit.info("account published", account=work.account, token=desired, servers=servers, kicked=cut.kicked)
             return told
 
     async def remove(self, work: Work, account: str, request: str) -> AccountStanding:
@@ -109,6 +122,7 @@ class PublishAccounts:
             await self._system.remove(account, request)
             cut = await self._cutting.after_removal(account)
             self.standings[work.account] = told = AccountStanding(cut=cut, verified_at=self._clock())
+            audit.info("account removed", account=work.account, kicked=cut.kicked)
             return told
 
     async def tidy(self, wanted: Collection[str]) -> None:
@@ -121,8 +135,20 @@ class PublishAccounts:
         for ticket in done:
             await self._drop(ticket)
 
-    def _told(self, work: Work) -> AccountStanding:
-        return self.standings.get(work.account, NEVER_TOLD)
+    def report(self, account: str) -> dict[str, Any]:
+        """How far the account of that record id has come, for people; nothing in it is secret."""
+        told, ticket = self.standings.get(account, NEVER_TOLD), self.tickets.get(account, NO_TICKET)
+        return {
+            "desired": told.desired,
+            "verified": told.verified,
+            "verified_at": told.verified_at,
+            "servers": told.publication.by_server if told.publication else {},
+            "kicked": told.cut.kicked if told.cut else 0,
+            "attempts": ticket.attempts,
+            "next_try_at": ticket.next_try_at,
+            "failed_at": ticket.failed_at,
+            "error": ticket.error,
+        }
 
     def _in_force(self, account: str, before: str) -> Collection[str]:
         """Tokens under which somebody may be connected: the last of ours, and what the servers had instead."""
@@ -159,3 +185,7 @@ class PublishAccounts:
                 await self._queue.drop(ticket)
         except ServiceError as failure:
             logger.warning("ticket not dropped", account=ticket.account, error=str(failure))
+
+
+def token_id(token: str) -> str:
+    return str(payload_of(token).get("jti", ""))

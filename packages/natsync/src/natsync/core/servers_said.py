@@ -185,6 +185,16 @@ class Publication:
         return bool(self.asked) and self.showing >= len(self.asked)
 
     @property
+    def by_server(self) -> dict[str, str]:
+        """How far each server has come, by name; a text of its own is its refusal."""
+        found = dict.fromkeys(self.asked, "no answer")
+        found |= dict.fromkeys(self.accepted, "accepted")
+        found |= dict.fromkeys(self.lacking, "shows another token")
+        found |= self.refused
+        found |= dict.fromkeys(self.asked, "verified") if self.is_verified else {}
+        return {**found, **dict.fromkeys(self.silent, "silent")}
+
+    @property
     def shortcoming(self) -> str:
         """For people: why it is not verified; empty when it is."""
         if self.is_verified:
