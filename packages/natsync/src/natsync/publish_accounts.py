@@ -105,8 +105,7 @@ class PublishAccounts:
             self.standings[work.account] = told
             if not publication.is_verified:
                 raise NotVerified(publication.shortcoming)
-            scope = scope_of(self._in_force(account, before), token)
-            cut = await self._cutting.after_publication(account, scope, standing(token) or NOBODY_STAYS)
+            cut = await self._cut(account, token, before)
             told = replace(told, cut=cut, verified=desired, verified_at=self._clock())
             self.standings[work.account] = told
             servers = publication.by_server
@@ -149,6 +148,12 @@ class PublishAccounts:
             "failed_at": ticket.failed_at,
             "error": ticket.error,
         }
+
+    async def _cut(self, account: str, token: str, before: str) -> Cut:
+        scope = scope_of(self._in_force(account, before), token)
+        if scope == "nobody":
+            return Cut(account, 0, 0, 0)
+        return await self._cutting.after_publication(account, scope, standing(token) or NOBODY_STAYS)
 
     def _in_force(self, account: str, before: str) -> Collection[str]:
         """Tokens under which somebody may be connected: the last of ours, and what the servers had instead."""

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeAlias
@@ -88,6 +89,7 @@ class Scatter:
         self._inbox = f"_INBOX.{name}.{secrets.token_hex(8)}"
         self._heard = heard
         self._numbers = count(1)
+        self._outgoing: list[bytes] = []
         self._under_way: dict[bytes, Gathering] = {}
         self._heartbeats: set[asyncio.Future[bool]] = set()
         self._idle = asyncio.Event()
@@ -125,10 +127,17 @@ class Scatter:
         """Raises InvalidRequest or NatsAway."""
         if len(payload) > self.connection.max_payload:
             raise InvalidRequest(f"{len(payload)} bytes are more than NATS takes at once.")
-        try:
-            self.connection.write(publication(subject, reply, {}, payload))
-        except ConnectionLost as error:
-            raise NatsAway("NATS is not connected.") from error
+        if not self.connection.stands:
+            raise NatsAway("NATS is not connected.")
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(publication(subject, reply, {}, payload))
+
+    def _flush(self) -> None:
+        """What is said in one turn of the loop leaves in one write."""
+        data, self._outgoing = b"".join(self._outgoing), []
+        with suppress(ConnectionLost):  # whoever waits for an answer is told of the loss
+            self.connection.write(data)
 
     async def answers(self, seconds: float) -> bool:
         """Whether the server answers within that time, everything that was sent before included."""

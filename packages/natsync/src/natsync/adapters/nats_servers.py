@@ -92,12 +92,17 @@ class NatsServers:
 
     async def present(self) -> frozenset[str]:
         """Ids of the servers to be waited for; never empty."""
+        if self._is_known():
+            return self.roster.present
         async with self._discovering:
-            scatter = self.connection.scatter
-            if self._discovered is not scatter or not self.roster.present:
+            if not self._is_known():
+                scatter = self.connection.scatter
                 await self.call_roll()
                 self._discovered = scatter
         return self.roster.present
+
+    def _is_known(self) -> bool:
+        return self._discovered is self.connection.scatter and bool(self.roster.present)
 
     def unheard(self, answered: Collection[str]) -> tuple[str, ...]:
         """Names of servers that are there and not among those who answered."""
@@ -107,7 +112,9 @@ class NatsServers:
         present = await self.present()
 
         def enough(answers: Sequence[bytes]) -> bool:
-            return len(answers) >= len(present) and by_server(answers).keys() >= present
+            if len(answers) < len(present):
+                return False
+            return len(present) == 1 or by_server(answers).keys() >= present
 
         return by_server(await self.ask(subject, payload, enough, patience))
 

@@ -77,9 +77,12 @@ def scope_of(before: Iterable[str], after: str) -> Scope:
 
     Where one of those cannot be read, that may be anybody's.
     """
+    tokens = list(before)
+    if not tokens:
+        return "nobody"
     now = standing(after) or NOBODY_STAYS
     users: set[str] = set()
-    for token in before:
+    for token in tokens:
         then = standing(token)
         if then is None or then.issuers - now.issuers:
             return "everybody"

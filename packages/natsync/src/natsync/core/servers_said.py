@@ -4,10 +4,11 @@ Each server of a cluster answers for itself. A system request is therefore answe
 one of them says is true of that one alone. Source: nats-server `events.go`, `accounts.go` (DirAccResolver).
 """
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+
+import msgspec
 
 
 class Unreadable(ValueError):
@@ -59,8 +60,8 @@ def read_server(envelope: Mapping[str, Any]) -> Server:
 
 def as_object(payload: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(payload)
-    except ValueError as error:
+        value = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Unreadable("the answer is no JSON") from error
     if not isinstance(value, dict):
         raise Unreadable("the answer is no JSON object")
