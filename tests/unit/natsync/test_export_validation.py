@@ -18,6 +18,7 @@ SERVICE = Export("a.*", "service")
         replace(SERVICE, latency=Latency("latency", 0)),
         replace(SERVICE, latency=Latency("latency", 100)),
         replace(SERVICE, account_token_position=2),
+        Export("*.a", account_token_position=1),
         Export("a", token_required=True, revocations={"*": 1, ACCOUNTS[0].public_key: 2}),
     ],
 )
