@@ -22,12 +22,13 @@ listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor_port}"
 operator: {operator}
 system_account: {system_account}
-resolver {{ type: full, dir: {resolver}, allow_delete: {allow_delete}, interval: "2m", limit: {limit} }}
+resolver: {resolver}
 resolver_preload {{
 {preload}
 }}
 jetstream {{ store_dir: {jetstream}, max_mem: 64MB, max_file: 256MB }}
 """
+FULL_RESOLVER = '{{ type: full, dir: {directory}, allow_delete: {allow_delete}, interval: "2m", limit: {limit} }}'
 CLUSTER = """
 cluster {{ name: tests, listen: "127.0.0.1:{route_port}", routes: [{routes}], pool_size: -1 }}
 """
@@ -42,6 +43,7 @@ class Trust:
     preload: Mapping[str, str]
     allow_delete: bool = True
     limit: int = 100_000
+    resolver: str = FULL_RESOLVER
 
     @classmethod
     def of(cls, configuration: Path) -> "Trust":
@@ -164,10 +166,10 @@ def configured(node: Node, cluster: Cluster, trust: Trust) -> str:
         route_port=node.route_port,
         operator=json.dumps(trust.operator),
         system_account=trust.system_account,
-        allow_delete=json.dumps(trust.allow_delete),
-        limit=trust.limit,
         preload="\n".join(f"  {account}: {token}" for account, token in trust.preload.items()),
-        resolver=json.dumps(str(node.resolver)),
+        resolver=trust.resolver.format(
+            directory=json.dumps(str(node.resolver)), allow_delete=json.dumps(trust.allow_delete), limit=trust.limit
+        ),
         jetstream=json.dumps(str(node.home / "jetstream")),
         routes=", ".join(routes),
     )

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncGenerator, Generator
+from dataclasses import replace
 
 import pytest
 
@@ -141,6 +142,13 @@ async def test_where_accounts_cannot_be_removed_that_is_said(operator: Operator)
             await system.publish(tenant.public_key, operator.account(tenant))
             with pytest.raises(DeletionOff, match="delete must be enabled"):
                 await system.remove(tenant.public_key, operator.deletion(tenant.public_key))
+
+
+async def test_a_server_that_keeps_no_accounts_is_said_to_be_none_for_natsync(operator: Operator) -> None:
+    with nats_cluster(replace(trust_in(operator), resolver="MEMORY"), nodes=1) as cluster:
+        async with joined(cluster, operator) as servers:
+            with pytest.raises(UpstreamUnavailable, match="type full"):
+                await NatsSystemAccount(servers).observed()
 
 
 async def test_without_nats_every_question_fails_at_once(cluster: Cluster, servers: NatsServers) -> None:

@@ -133,5 +133,5 @@ def test_the_signer_is_taken_from_the_token_where_the_server_does_not_name_it() 
 
 def test_leaf_nodes_count_as_connections() -> None:
     assert count_connections(Answer(SERVER, {"client_connections": 2, "leafnode_connections": 1}, "")) == 3
-    assert count_connections(Answer(SERVER, {"expired": True}, "")) == 0
+    assert count_connections(Answer(SERVER, {"expired": True, "client_connections": "many"}, "")) == 0
     assert count_connections(Answer(SERVER, None, "does not exist")) == 0

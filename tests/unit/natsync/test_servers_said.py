@@ -15,6 +15,7 @@ from natsync.core.servers_said import (
     agreed,
     by_server,
     on_some_only,
+    read_accounts,
     read_answer,
 )
 
@@ -93,6 +94,12 @@ def test_servers_agree_only_when_all_show_the_same_token() -> None:
     assert agreed([b"t", b"t"]) == "t"
     for shown in ([b"t", b"u"], [b"t", b""], [b"", b""], []):
         assert agreed(shown) == DIFFERING
+
+
+def test_a_list_of_accounts_that_is_none_is_empty() -> None:
+    assert read_accounts(read_answer(said(data=["A", "B"]))) == {"A", "B"}
+    for value in (None, 5, "A", {"A": 1}):
+        assert read_accounts(read_answer(said(data=value))) == frozenset()
 
 
 def test_what_one_server_lacks_is_on_some_only() -> None:

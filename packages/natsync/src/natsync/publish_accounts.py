@@ -130,6 +130,7 @@ class PublishAccounts:
         now = self._clock()
         if now - self._cleaned_at >= self._terms.cleanup_interval_seconds:
             self._cleaned_at = now
+            self.standings = {account: told for account, told in self.standings.items() if told.desired}
             done += outdated(self.tickets.values(), now=now, terms=self._terms)
         for ticket in done:
             await self._drop(ticket)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from common.core import subjects
-from common.core.errors import UpstreamUnavailable
+from common.core.errors import NoResponders, UpstreamUnavailable
 from natsync.adapters.concurrently import each
 from natsync.adapters.nats_servers import NatsServers
-from natsync.core.servers_said import DIFFERING, Answer, Observed, Publication, agreed, on_some_only
+from natsync.core.servers_said import DIFFERING, Answer, Observed, Publication, agreed, on_some_only, read_accounts
 
 LOOKUPS_AT_ONCE = 64
 DELETION_OFF = "delete must be enabled"
@@ -34,7 +34,10 @@ class NatsSystemAccount:
     async def observed(self) -> Observed:
         """Every account that any server has, ours or not."""
         await self._servers.present()
-        tokens = await self._packed() if self._servers.is_single else await self._compared()
+        try:
+            tokens = await self._packed() if self._servers.is_single else await self._compared()
+        except NoResponders as error:
+            raise UpstreamUnavailable("No NATS server keeps accounts: its resolver is to be of type full.") from error
         roster = self._servers.roster
         return Observed(tokens, roster.names(roster.present), roster.names(roster.silent))
 
@@ -71,7 +74,7 @@ class NatsSystemAccount:
 
     async def _compared(self) -> dict[str, str]:
         answers = await self._servers.ask_all(subjects.CLAIMS_LIST)
-        listed = [frozenset(map(str, answer.data or ())) for answer in answers.values()]
+        listed = [read_accounts(answer) for answer in answers.values()]
         found = dict.fromkeys(frozenset[str]().union(*listed), DIFFERING)
 
         async def look_up(account: str) -> None:

@@ -118,4 +118,5 @@ def count_connections(answer: Answer) -> int:
     if not isinstance(answer.data, dict):
         return 0
     data = cast("dict[str, Any]", answer.data)
-    return sum(int(data.get(name) or 0) for name in ("client_connections", "leafnode_connections"))
+    told = [data.get(name) for name in ("client_connections", "leafnode_connections")]
+    return sum(number for number in told if isinstance(number, int))

@@ -153,6 +153,11 @@ class Observed:
     silent: tuple[str, ...] = ()
 
 
+def read_accounts(answer: Answer) -> frozenset[str]:
+    """Public keys, from a server's list of what it has."""
+    return frozenset(map(str, cast("list[Any]", answer.data))) if isinstance(answer.data, list) else frozenset()
+
+
 def on_some_only(listed: Sequence[Collection[str]]) -> frozenset[str]:
     """`listed` are the accounts that each server has."""
     everywhere = frozenset(listed[0]).intersection(*listed[1:]) if listed else frozenset[str]()
