@@ -8,7 +8,11 @@ from pydantic_settings import SettingsConfigDict
 
 from common.serving.settings import Key, Names, Port, TelemetrySettings, key_bytes, none_for_nothing
 from natsync.core.built_in import CalloutTerms
+from natsync.core.decision import Terms
+from natsync.core.guard import Guard
+from natsync.core.permissions import DEFAULT_PUBLISH, DEFAULT_SUBSCRIBE
 from natsync.core.publish_queue import QueueTerms
+from natsync.core.rights import Defaults
 from natsync.core.server_choice import ConnectionTerms, RetryTerms, Timeouts, server_list
 
 
@@ -67,10 +71,10 @@ class Settings(TelemetrySettings):
     """After how many tries that counts as failed. It is tried again all the same."""
 
     failed_record_cleanup_interval_seconds: PositiveFloat = 6 * 3600
-    """How often failed entries of the queue are looked through."""
+    """How often failed entries of the queue, and actions that are closed, are looked through."""
 
     failed_record_retention_seconds: PositiveFloat = 24 * 3600
-    """How long a failed entry is kept. Then its work, if still wanted, begins anew."""
+    """How long a failed entry is kept, and an action that is closed. Work that is still wanted then begins anew."""
 
     pocketbase_email: str
     """A superuser of PocketBase."""
@@ -129,6 +133,24 @@ class Settings(TelemetrySettings):
     operator_name: str = "pocketwire"
     """Name of the operator; used when it is first made."""
 
+    default_publish_permissions: Names = DEFAULT_PUBLISH
+    """Subjects that may be published to where neither role nor user names any, with commas between."""
+
+    default_subscribe_permissions: Names = DEFAULT_SUBSCRIBE
+    """Subjects that may be subscribed to where neither role nor user names any, with commas between."""
+
+    default_jwt_expiry_seconds: NonNegativeInt = 0
+    """How long users' tokens last whose rows have no `jwt_expires_at`; they are renewed in time. 0 is for ever."""
+
+    removal_guard_accounts: NonNegativeInt = 20
+    """If more accounts than this have lost their rows at once, none is removed until an action says so."""
+
+    removal_guard_users: NonNegativeInt = 1000
+    """The same for users."""
+
+    removal_guard_share: float = Field(0.5, ge=0, le=1)
+    """The same if more than this share of them have, be they ever so few; three accounts or twenty users may go."""
+
     debounce_ms: NonNegativeFloat = 100
     """How long hints of one change are gathered before a pass."""
 
@@ -145,6 +167,22 @@ class Settings(TelemetrySettings):
     @property
     def callout_terms(self) -> CalloutTerms:
         return CalloutTerms(self.auth_callout, self.auth_callout_encryption)
+
+    @property
+    def defaults(self) -> Defaults:
+        return Defaults(
+            self.default_publish_permissions,
+            self.default_subscribe_permissions,
+            self.default_jwt_expiry_seconds,
+            self.callout_terms,
+        )
+
+    @property
+    def terms(self) -> Terms:
+        guard = Guard(self.removal_guard_accounts, self.removal_guard_users, self.removal_guard_share)
+        return Terms(
+            self.defaults, guard, self.failed_record_retention_seconds, self.failed_record_cleanup_interval_seconds
+        )
 
     @property
     def nats_servers(self) -> tuple[str, ...]:

@@ -33,6 +33,9 @@ AS_SUPERUSER = '@request.auth.collectionName = "_superusers"'
 """A filter that PocketBase refuses from anybody but a superuser. To a token that has lapsed it answers as to a guest,
 with 200 and fewer records; with this filter it answers 400."""
 
+HINT = "id,updated"
+"""What comes with a hint: secrets, which superusers see, stay where they are."""
+
 PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 REALTIME_SILENCE_SECONDS = 330  # PocketBase closes an idle stream after five minutes
 KEEPALIVE = [
@@ -151,13 +154,16 @@ class PocketBase:
         answers = await self.request("POST", "/api/batch", {"requests": [dict(request) for request in requests]})
         return [as_mapping(as_mapping(answer).get("body")) for answer in answers]
 
-    async def follow(self, collections: Sequence[str]) -> AsyncGenerator[RealtimeEvent]:
-        """Change hints for ever, a Resubscribed before them and after every StreamLost. Ends only by cancellation."""
+    async def follow(self, collections: Sequence[str], *, fields: str = HINT) -> AsyncGenerator[RealtimeEvent]:
+        """Change hints for ever, a Resubscribed before them and after every StreamLost. Ends only by cancellation.
+
+        `fields` are those of the record that come with a hint, and have to include `id`.
+        """
         delay = 0.1
         while True:
             is_subscribed = False
             try:
-                async with self._subscribed(collections) as events:
+                async with self._subscribed(collections, fields) as events:
                     delay, is_subscribed = 0.1, True
                     yield Resubscribed()
                     async for event in events:
@@ -171,8 +177,10 @@ class PocketBase:
             delay = min(delay * 2, 5)
 
     @asynccontextmanager
-    async def _subscribed(self, collections: Sequence[str]) -> AsyncGenerator[AsyncIterator[httpx_sse.ServerSentEvent]]:
-        options = quote(json.dumps({"query": {"fields": "id,updated"}}))
+    async def _subscribed(
+        self, collections: Sequence[str], fields: str
+    ) -> AsyncGenerator[AsyncIterator[httpx_sse.ServerSentEvent]]:
+        options = quote(json.dumps({"query": {"fields": fields}}))
         topics = [f"{collection}/*?options={options}" for collection in collections]
         timeout = httpx.Timeout(10, read=REALTIME_SILENCE_SECONDS)
         async with httpx_sse.aconnect_sse(self._client, "GET", "/api/realtime", timeout=timeout) as source:
