@@ -99,5 +99,5 @@ async def test_an_account_that_cannot_be_removed_is_locked_and_can_be_opened_aga
         assert len(said) == settled + 1
         await tenants.control.update("nats_accounts", account["id"], {"active": True})
         await tenants.synced(account)
-        async with connected_with(unforgetting.url, await tenants.credentials(user, other_than=creds)):
+        async with connected_with(unforgetting.url, await tenants.credentials(user)):
             pass
