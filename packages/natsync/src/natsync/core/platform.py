@@ -3,22 +3,27 @@
 from collections.abc import Mapping
 
 from common.core import subjects
+from natsync.core.built_in import AUTH, CALLOUT, PLATFORM, SENTINEL, SYSTEM
 from natsync.core.claims import (
-    AccountClaims,
     Body,
     Permissions,
     ResponsePermission,
     UserClaims,
-    account_body,
     user_body,
 )
-from natsync.core.drift import PLATFORM, SYSTEM
 from natsync.core.ledger import KEY_FIELDS, Entry, Kind
 
 RECORDS_STREAM = "RECORDS"
 OPERATOR_FIELDS = ("name", *KEY_FIELDS, "jwt")
 
-SERVICES: Mapping[str, str] = {"sys": SYSTEM, "gateway": PLATFORM, "natsync": PLATFORM, "chathub": PLATFORM}
+ACCOUNTS = (SYSTEM, PLATFORM, AUTH)
+SERVICES: Mapping[str, str] = {
+    "sys": SYSTEM,
+    "gateway": PLATFORM,
+    "natsync": PLATFORM,
+    "chathub": PLATFORM,
+    CALLOUT: AUTH,
+}
 """Service users and the account each belongs to."""
 
 PERMISSIONS: Mapping[str, Permissions] = {
@@ -59,6 +64,7 @@ PERMISSIONS: Mapping[str, Permissions] = {
             subjects.RECORDS,
             subjects.IMAGES,
             *subjects.stream_api(RECORDS_STREAM),
+            *subjects.stream_api(subjects.NOTICES_STREAM),
             *subjects.bucket_api(subjects.LEASES_BUCKET),
         ),
         subscribe=(
@@ -91,23 +97,25 @@ PERMISSIONS: Mapping[str, Permissions] = {
             subjects.inbox("chathub"),
         ),
     ),
+    CALLOUT: Permissions(
+        subscribe=(subjects.USER_AUTH, subjects.inbox(CALLOUT)),
+        response=ResponsePermission(max_messages=1, seconds=10),
+    ),
+    SENTINEL: Permissions(publish_deny=(">",), subscribe_deny=(">",)),
 }
 
 
 def places(operator_name: str) -> list[tuple[Kind, str, str]]:
     """Kind, record and name of every entry the platform itself needs."""
-    services: list[tuple[Kind, str, str]] = [("service", name, name) for name in SERVICES]
-    return [
-        ("operator", "operator", operator_name),
-        ("account", SYSTEM, SYSTEM),
-        ("account", PLATFORM, PLATFORM),
-        *services,
-    ]
+    accounts: list[tuple[Kind, str, str]] = [("account", name, name) for name in ACCOUNTS]
+    services: list[tuple[Kind, str, str]] = [("service", name, name) for name in (*SERVICES, SENTINEL)]
+    return [("operator", "operator", operator_name), *accounts, *services, ("curve", CALLOUT, CALLOUT)]
 
 
-def system_body(entry: Entry) -> Body:
-    return account_body(AccountClaims(signing_keys=[entry.signing_public_key], revocations=entry.revocations))
+def home_of(service: str) -> str:
+    return AUTH if service == SENTINEL else SERVICES[service]
 
 
 def service_body(name: str, account: Entry) -> Body:
-    return user_body(UserClaims(PERMISSIONS[name]), account=account.public_key)
+    claims = UserClaims(PERMISSIONS[name], bearer_token=name == SENTINEL)
+    return user_body(claims, account=account.public_key)

@@ -12,7 +12,7 @@ from pathlib import PurePath
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - for servers that are told so
 LOGIN_SECONDS = 3
-"""What a login may take. An auth callout is answered within a third of it."""
+"""What a login may take. An auth callout is answered a second before that, if only to say no."""
 
 _LIMITS = f"""\
 max_payload: 1MB
