@@ -48,6 +48,7 @@ def test_secrets_are_for_the_owner_alone(natsync: Stack) -> None:
         "gateway.creds",
         "natsync.creds",
         "chathub.creds",
+        "callout.creds",
     }
 
 
