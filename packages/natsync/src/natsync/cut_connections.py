@@ -12,12 +12,15 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 import structlog
+from prometheus_client import Counter
 
 from common.core.errors import ServiceError, UpstreamUnavailable
 from natsync.adapters.concurrently import each
 from natsync.core.live_connections import NOBODY_STAYS, LiveConnection, Scope, Standing
 
 logger = structlog.get_logger(__name__)
+
+CUT = Counter("natsync_connections_cut", "Connections that servers had left open and natsync ended.")
 
 SHORTEST_WAIT_SECONDS = 0.01
 LONGEST_WAIT_SECONDS = 0.25
@@ -104,6 +107,7 @@ class CutConnections:
             logger.debug("connection not ended", server=connection.server, error=str(error))
 
     def _report(self, cut: Cut) -> Cut:
+        CUT.inc(cut.kicked)
         if cut.kicked or cut.left:
             logger.info("connections cut", account=cut.account, kicked=cut.kicked, left=cut.left)
         return cut

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 
 import structlog
 
 from common.adapters.pocketbase import RealtimeEvent, RecordChange, Resubscribed, StreamLost
 from common.core.errors import ServiceError, UpstreamUnavailable
+from natsync.core.event_filter import is_heeded
 from natsync.core.hints import Hints
 from natsync.core.pass_report import Pass, counts
 from natsync.core.sealing import SealBroken
@@ -46,6 +47,8 @@ class Progress:
 
 
 class Follow:
+    """`heeded` are the events that begin a pass at once; see `core.event_filter`."""
+
     def __init__(
         self,
         reconciler: Reconciler,
@@ -53,12 +56,14 @@ class Follow:
         *,
         debounce_seconds: float,
         sweep_seconds: float,
+        heeded: Collection[str] = (),
     ) -> None:
         self.progress = Progress()
         self._reconciler = reconciler
         self._events = events
         self._debounce_seconds = debounce_seconds
         self._sweep_seconds = sweep_seconds
+        self._heeded = heeded
         self._hints = Hints(whole=True)
         self._due = asyncio.Event()
         self._next_sweep = 0.0
@@ -70,9 +75,11 @@ class Follow:
             match event:
                 case RecordChange():
                     self._hints.note(event.collection, event.record, is_deleted=event.action == "delete")
+                    if is_heeded(self._heeded, event.collection, event.action):
+                        self._due.set()
                 case Resubscribed() | StreamLost():
                     self._hints.whole = True
-            self._due.set()
+                    self._due.set()
 
     def hint(self) -> None:
         """The servers may know something else than they did."""

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, Protocol
 
 import structlog
+from prometheus_client import Counter, Gauge, Histogram
 
 from common.core.errors import ServiceError
 from natsync.adapters.nats_scatter import NatsAway
@@ -22,6 +23,14 @@ from natsync.cut_connections import Cut, CutConnections
 
 audit = structlog.get_logger("natsync.audit")
 logger = structlog.get_logger(__name__)
+
+PUBLICATIONS = Counter(
+    "natsync_publications", "Accounts told to the servers, or taken off them.", ("action", "outcome")
+)
+SECONDS = Histogram("natsync_publication_seconds", "Until every server shows it and who was cut off is gone.")
+WAITING = Gauge(
+    "natsync_queue", "Accounts that wait to be tried again, and those of them that count as failed.", ("state",)
+)
 
 
 class Queue(Protocol):
@@ -134,6 +143,8 @@ class PublishAccounts:
             done += outdated(self.tickets.values(), now=now, terms=self._terms)
         for ticket in done:
             await self._drop(ticket)
+        WAITING.labels("again").set(sum(not ticket.failed_at for ticket in self.tickets.values()))
+        WAITING.labels("failed").set(sum(bool(ticket.failed_at) for ticket in self.tickets.values()))
 
     def report(self, account: str) -> dict[str, Any]:
         """How far the account of that record id has come, for people; nothing in it is secret."""
@@ -164,12 +175,15 @@ class PublishAccounts:
     @asynccontextmanager
     async def _attempt(self, work: Work) -> AsyncGenerator[None]:
         try:
-            yield
+            with SECONDS.time():
+                yield
         except (NatsAway, DeletionOff):
             raise  # nobody was asked, or something else is to be done
         except ServiceError as error:
+            PUBLICATIONS.labels(work.action, "failed").inc()
             await self._failed(work, str(error))
             raise
+        PUBLICATIONS.labels(work.action, "verified").inc()
         if ticket := self.tickets.get(work.account):
             await self._drop(ticket)
 

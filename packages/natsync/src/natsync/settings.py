@@ -3,12 +3,22 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+)
 from pydantic_settings import SettingsConfigDict
 
 from common.serving.settings import Key, Names, Port, TelemetrySettings, key_bytes, none_for_nothing
 from natsync.core.built_in import CalloutTerms
 from natsync.core.decision import Terms
+from natsync.core.event_filter import known_events
 from natsync.core.guard import Guard
 from natsync.core.permissions import DEFAULT_PUBLISH, DEFAULT_SUBSCRIBE
 from natsync.core.publish_queue import QueueTerms
@@ -106,6 +116,9 @@ class Settings(TelemetrySettings):
     nats_monitor_port: Port = 8222
     """Monitoring port in the nats.conf that is written."""
 
+    nats_routes_port: Port = 6222
+    """Port between servers in the configuration of a cluster that `natsync export` writes."""
+
     issuer: str = ""
     """Issuer of the access tokens that the HTTP API accepts."""
 
@@ -153,6 +166,10 @@ class Settings(TelemetrySettings):
 
     debounce_ms: NonNegativeFloat = 100
     """How long hints of one change are gathered before a pass."""
+
+    event_filter: Annotated[Names, AfterValidator(known_events)] = ()
+    """Changes that begin a pass at once, as `nats_users` or `nats_users.create`, with commas between; without any, all
+    do. The others wait for the next sweep."""
 
     sweep_seconds: PositiveFloat = 5
     """Longest time between two passes."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nats.errors
 import structlog
+from prometheus_client import Counter
 
 from common.adapters.nats_connection import Connection
 from common.adapters.nats_credentials import CredentialsFile
@@ -18,6 +19,8 @@ from natsync.adapters.nats_scatter import Heard, NatsAway, Scatter
 from natsync.core.server_choice import PRIMARY, Attempt, ConnectionTerms, attempts, shown
 
 logger = structlog.get_logger(__name__)
+
+CONNECTIONS = Counter("natsync_system_connections", "Connections to the system account, by server.", ("server",))
 
 NAME = "sys"
 HEARTBEAT_SECONDS = 1.0
@@ -90,6 +93,7 @@ class FailoverConnection:
 
     def _take(self, scatter: Scatter, server: int) -> None:
         self._scatter, self._server = scatter, server
+        CONNECTIONS.labels("primary" if server == PRIMARY else "backup").inc()
         logger.info("nats connected", name=NAME, server=self.server, primary=self.on_primary)
         self.opened()
 

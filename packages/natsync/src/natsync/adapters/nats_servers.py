@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
+from prometheus_client import Gauge
 
 from common.adapters.companion import accompanied
 from common.core import subjects
@@ -20,6 +21,8 @@ from natsync.core.server_choice import ConnectionTerms, Timeouts
 from natsync.core.servers_said import Answer, Roster, Unreadable, active_servers, as_object, by_server, read_server
 
 logger = structlog.get_logger(__name__)
+
+SERVERS = Gauge("natsync_nats_servers", "Servers that answer, and those that did and no longer do.", ("state",))
 
 STRAGGLER_SECONDS = 2.0
 """What one server may take longer than the one before it. One that lacks an account's exporter takes close to this."""
@@ -136,7 +139,7 @@ class NatsServers:
         missed = self.roster.present - answers.keys()
         if missed:
             logger.warning("NATS servers do not answer", servers=self.roster.names(missed))
-        self.roster = self.roster.with_silent(missed, now).without_forgotten(now - FORGET_SECONDS)
+        self._keep(self.roster.with_silent(missed, now).without_forgotten(now - FORGET_SECONDS))
 
     async def watch(self) -> None:
         """Loop: those who fell silent are asked whether they are back."""
@@ -156,7 +159,7 @@ class NatsServers:
 
     def _heard(self, subject: str, payload: bytes) -> None:
         if subject.endswith(".SHUTDOWN"):
-            self.roster = self.roster.without(subject.split(".")[2])
+            self._keep(self.roster.without(subject.split(".")[2]))
         elif subject.endswith(".STATSZ"):
             try:
                 server = read_server(as_object(payload))
@@ -168,10 +171,15 @@ class NatsServers:
 
     def _note(self, roster: Roster) -> None:
         came = roster.present - self.roster.present
-        self.roster = roster
+        self._keep(roster)
         if came:
             logger.info("NATS servers are there", servers=roster.names(came))
             self.changed()
+
+    def _keep(self, roster: Roster) -> None:
+        self.roster = roster
+        SERVERS.labels("present").set(len(roster.present))
+        SERVERS.labels("silent").set(len(roster.silent))
 
 
 @asynccontextmanager

@@ -59,6 +59,7 @@ class LastPass(Answer):
     removed: int
     issued: int
     written: int
+    orders: Annotated[int, Field(description="Actions and triggers that were carried out.")]
     pending: int
 
 
@@ -80,22 +81,54 @@ class Status(Answer):
     foreign_accounts: Annotated[int, Field(description="Accounts on the servers that are not ours; left alone.")]
 
 
-class Step(Answer):
-    """One thing that a pass would do."""
+class AccountChange(Answer):
+    """An account that would be published or removed."""
 
-    action: Annotated[str, Field(examples=["publish", "issue", "remove", "forget", "write", "show"])]
-    kind: Annotated[str, Field(examples=["account", "user", "scope"])]
-    record: Annotated[str, Field(description="The id of the row it is about.")]
+    account: Annotated[str, Field(description="The row's id in `nats_accounts`.")]
     name: str
-    details: Annotated[list[str], Field(description="What would be different, one line each.")]
+    public_key: str
+    why: Annotated[list[str], Field(description="What would be different, one line each.")]
+    revoked: Annotated[list[str], Field(description="Public keys of users who would be cut off by it.")]
+
+
+class UserChange(Answer):
+    """A user who would be issued another token."""
+
+    user: Annotated[str, Field(description="The row's id in `nats_users`.")]
+    name: str
+    account: str
+    why: str
+
+
+class RowChange(Answer):
+    """A row that would be written, and which of its fields."""
+
+    collection: str
+    id: str
+    fields: list[str]
+
+
+class RefusedRow(Answer):
+    """A row that is set aside, and why."""
+
+    collection: str
+    id: str
+    reason: str
 
 
 class Plan(Answer):
     """Exactly what the next pass would do. Nothing was written to find out."""
 
-    steps: list[Step]
-    refused: Annotated[dict[str, str], Field(description="Rows that are set aside, as `collection/id`, and why.")]
+    publish: list[AccountChange]
+    remove: list[AccountChange]
+    issue: list[UserChange]
+    orders: Annotated[list[str], Field(description="Actions and triggers that would be carried out.")]
+    forget: Annotated[list[str], Field(description="Entries of the ledger, as `kind/record`.")]
+    rows: list[RowChange]
+    refused: list[RefusedRow]
+    foreign: Annotated[list[str], Field(description="Public keys of accounts that are not ours; left alone.")]
     halted: Annotated[str, Field(description="Why nothing would be removed; empty when removals may go on.")]
+    is_empty: Annotated[bool, Field(description="Whether there is nothing to be done.")]
 
 
 class Connection(Answer):
