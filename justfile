@@ -33,10 +33,10 @@ logs *options: setup
 demo: setup
     @{{ python }} -m tests.journeys.demo
 
-# Every test, with real servers on free ports.
+# Every test, with real servers on free ports; two files at a time, each on servers of its own.
 [group('test')]
 test *options: setup
-    {{ python }} -m pytest "$@"
+    {{ python }} -m pytest -n 2 --dist loadfile "$@"
 
 # Tests without servers.
 [group('test')]

@@ -15,13 +15,16 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from bench.metric import Metric
+from bench.programs import NGINX, TRAEFIK, WRK, MissingProgram, Program, check
 
 WIDTH = 150
 RESULTS = Path(__file__).parent / "results"
 SUITES: dict[str, tuple[str, ...]] = {
     "common": ("tokens", "memory", "rate_limits", "bus"),
     "natsync": ("issue",),
+    "gateway": ("cached_reads", "passed_on_reads", "loop_lag"),
 }
+NEEDED: dict[str, tuple[Program, ...]] = {"gateway": (WRK, NGINX, TRAEFIK)}
 
 
 async def run(suite: str) -> list[Metric]:
@@ -33,11 +36,21 @@ async def run(suite: str) -> list[Metric]:
     return metrics
 
 
-def write(suite: str, metrics: Sequence[Metric]) -> Path:
+def machine() -> dict[str, object]:
+    """`load` is what waited for the processor in the last minute, without us: figures of a busy machine say less."""
+    return {
+        "cpus": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def write(suite: str, metrics: Sequence[Metric], where: dict[str, object]) -> Path:
     document = {
         "suite": suite,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
+        "machine": where,
         "metrics": {
             metric.name: {key: value for key, value in asdict(metric).items() if key not in ("name", "bar")}
             for metric in metrics
@@ -60,10 +73,16 @@ def table(suite: str, metrics: Sequence[Metric]) -> Table:
 def main(suites: Sequence[str]) -> None:
     if unknown := [suite for suite in suites if suite not in SUITES]:
         sys.exit(f"bench: no suite {', '.join(unknown)}; there are: {', '.join(SUITES)}")
-    for suite in suites or tuple(SUITES):
+    chosen = suites or tuple(SUITES)
+    try:
+        check(program for suite in chosen for program in NEEDED.get(suite, ()))
+    except MissingProgram as missing:
+        sys.exit(f"bench: {missing}")
+    for suite in chosen:
+        where = machine()
         metrics = asyncio.run(run(suite))
         Console(width=WIDTH).print(table(suite, metrics))
-        print(write(suite, metrics))
+        print(write(suite, metrics, where))
 
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from gateway.adapters.upload_spool import UploadSpool
-from gateway.core.body_pace import Pace
-from gateway.core.file_type import HEAD_BYTES, detected
-from gateway.core.media_type import parsed
-from gateway.core.record_body import ReceivedBody, UploadedFile
-from gateway.take_in import Expected, Intake
+from gateway.bodies.take_in import Expected, Intake
+from gateway.core.bodies.body_pace import Pace
+from gateway.core.bodies.media_type import parsed
+from gateway.core.bodies.record_body import ReceivedBody, UploadedFile
+from gateway.core.uploads.file_type import HEAD_BYTES, detected
 
 BOUNDARY = "q7Yb3"
 MEBIBYTE = 1024 * 1024

@@ -9,14 +9,14 @@ from typing import Any
 
 from common.core.errors import NotFound, UpstreamUnavailable
 from gateway.adapters.rule_folder import RuleFolder
-from gateway.core.moderation import ModerationTerms
 from gateway.core.operation import Operation, Read, Write
-from gateway.core.rule_context import GUEST, Asker, Metadata
-from gateway.core.rule_journal import Journal
+from gateway.core.rule_files.context import GUEST, Asker, Metadata
+from gateway.core.rule_files.journal import Journal
+from gateway.core.rule_files.moderation import ModerationTerms
 from gateway.isolate.lanes import Lanes, open_lanes
-from gateway.judge import Hearing, Judge
-from gateway.moderate import Classifier, Moderator
-from gateway.run_rule import Runner
+from gateway.judging.judge import Hearing, Judge
+from gateway.judging.moderate import Classifier, Moderator
+from gateway.judging.run_rule import Runner
 
 ANN = Asker(id="ann000000000000", collection="users", username="ann", roles=frozenset({"user"}))
 BOB = Asker(id="bob000000000000", collection="users", username="bob")

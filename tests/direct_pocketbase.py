@@ -1,4 +1,4 @@
-"""PocketBase asked directly over one kept connection, exactly as written: hundreds of questions a second."""
+"""Servers asked over one kept connection, exactly as written: hundreds of questions a second."""
 
 import http.client
 import itertools
@@ -14,27 +14,23 @@ from tests.servers.pocketbase import PocketBaseServer
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """`cache` is what X-Cache says."""
+
     status: int
     body: bytes
+    cache: str = ""
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
 
 
-class DirectPocketBase:
-    """`ask` is for anybody; `control` for the superuser, of whom nothing may be refused."""
+class Asking:
+    """PocketBase delays an address that finds nothing again and again; every question has one of its own."""
 
     def __init__(self, connection: http.client.HTTPConnection) -> None:
         self._connection = connection
         self._addresses = (f"10.{a}.{b}.{c}" for a, b, c in itertools.product(range(250), repeat=3))
-        self._superuser = ""
-
-    def sign_in(self, email: str, password: str) -> None:
-        body = {"identity": email, "password": password}
-        self._superuser = self.control("POST", "/api/collections/_superusers/auth-with-password", body)["token"]
-        # PocketBase delays an address that finds nothing again and again; every question has one of its own
-        self.control("PATCH", "/api/settings", {"trustedProxy": {"headers": ["X-Forwarded-For"]}})
 
     def ask(
         self,
@@ -53,7 +49,18 @@ class DirectPocketBase:
             sent["Content-Type"] = "application/json"
         self._connection.request(method, target, body=content, headers=sent)
         response = self._connection.getresponse()
-        return Answer(response.status, response.read())
+        return Answer(response.status, response.read(), response.getheader("X-Cache") or "")
+
+
+class DirectPocketBase(Asking):
+    """`ask` is for anybody; `control` for the superuser, of whom nothing may be refused."""
+
+    _superuser = ""
+
+    def sign_in(self, email: str, password: str) -> None:
+        body = {"identity": email, "password": password}
+        self._superuser = self.control("POST", "/api/collections/_superusers/auth-with-password", body)["token"]
+        self.control("PATCH", "/api/settings", {"trustedProxy": {"headers": ["X-Forwarded-For"]}})
 
     def tries(self, method: str, target: str, body: object = None) -> Answer:
         """The superuser asks, and may be refused."""

@@ -1,6 +1,7 @@
 """Waits for a condition, never for a time."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -22,3 +23,16 @@ async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool]
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"not within {seconds:g} s; last seen: {last!r}") from None
+
+
+async def not_later_than(seconds: float, ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> T:
+    """Ask until the answer holds; whatever is asked later than that has to. Raises AssertionError."""
+    begun = time.monotonic()
+    while True:
+        asked_after_seconds = time.monotonic() - begun
+        answer = await ask()
+        if holds(answer):
+            return answer
+        if asked_after_seconds >= seconds:
+            raise AssertionError(f"asked {asked_after_seconds:.3f} s later: {answer!r}")
+        await asyncio.sleep(0.02)

@@ -16,8 +16,8 @@ from common.core.errors import ServiceError
 from gateway.core.body_refusals import InvalidFields
 from gateway.core.operation import Read, Upload, Write, WriteAction
 from gateway.core.refusal_answer import shape, status_of
-from gateway.core.rule_context import GUEST, Asker, Metadata
-from gateway.judge import Hearing, Judge
+from gateway.core.rule_files.context import GUEST, Asker, Metadata
+from gateway.judging.judge import Hearing, Judge
 
 ACTIONS: Mapping[str, WriteAction] = {"POST": "create", "PATCH": "update", "DELETE": "delete"}
 Files = dict[str, list[tuple[str, bytes, str]]]

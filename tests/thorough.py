@@ -1,7 +1,25 @@
-"""How many examples a differential test tries: few in every run, as many as one likes with POCKETWIRE_EXAMPLES."""
+"""How many examples a differential test tries: few in every run, as many as one likes with POCKETWIRE_EXAMPLES.
+
+POCKETWIRE_EXAMPLES=2000 just test tests/integration/gateway/test_read_differential.py -s --hypothesis-seed=1
+"""
 
 import os
+
+import pytest
+from hypothesis import Phase, settings
+
+IS_THOROUGH = "POCKETWIRE_EXAMPLES" in os.environ
 
 
 def examples(usual: int) -> int:
     return int(os.environ.get("POCKETWIRE_EXAMPLES", usual))
+
+
+def worlds(usual: int) -> settings:
+    """For tests whose examples are seeds: the same few in every run, and nothing to be shrunk."""
+    phases = (Phase.explicit, Phase.reuse, Phase.generate)
+    return settings(max_examples=examples(usual), derandomize=not IS_THOROUGH, phases=phases)
+
+
+takes_its_time = pytest.mark.timeout(0 if IS_THOROUGH else 180)
+"""Only few examples are bounded in time."""

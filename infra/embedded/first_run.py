@@ -136,7 +136,7 @@ async def configure_valkey(settings: PlatformSettings, file: Path) -> None:
             "appendonly yes",
             "appendfsync everysec",
             "maxmemory 256mb",
-            "maxmemory-policy volatile-lru",
+            "maxmemory-policy volatile-ttl",  # what lasts longest goes last: sessions
             "daemonize no",
             "",
         ]

@@ -20,6 +20,7 @@ from infra.embedded.graph import Part, Step
 from infra.embedded.settings import PlatformSettings
 
 SETTINGS_REFUSED = 2
+FORMER_OPERATOR_KEY = "HAPTA_ADMIN_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,7 @@ class Builder:
         return {
             **self.base(),
             **self.prefixed("GATEWAY_"),
+            **self.named(FORMER_OPERATOR_KEY),
             "POCKETBASE_URL": self.where.pocketbase,
             "VALKEY_URL": self.where.valkey,
             "NATS_URL": self.where.nats,
@@ -223,6 +225,9 @@ class Builder:
     def prefixed(self, prefix: str) -> dict[str, str]:
         platforms = {variable_name(PlatformSettings, (name,)) for name in PlatformSettings.model_fields}
         return {name: value for name, value in self.given.items() if name.startswith(prefix) and name not in platforms}
+
+    def named(self, name: str) -> dict[str, str]:
+        return {name: self.given[name]} if name in self.given else {}
 
     def key_set(self) -> str:
         return f"http://127.0.0.1:{self.settings.gateway_port}/.well-known/jwks.json"

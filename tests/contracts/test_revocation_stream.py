@@ -15,8 +15,8 @@ from common.adapters.nats_bus import open_bus
 from common.core.errors import UpstreamUnavailable
 from gateway.adapters.bus_revocations import BusRevocations
 from gateway.adapters.valkey_revocations import ValkeyRevocations
-from gateway.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
-from gateway.hear_revocations import RevocationStream
+from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned, UserPardoned
+from gateway.sessions.hear_revocations import RevocationStream
 from tests.eventually import eventually
 from tests.fakes.memory_revocations import MemoryRevocations
 from tests.servers.gate import Gate, gate

@@ -15,13 +15,14 @@ from redis.asyncio import Redis
 from common.adapters.connections import open_valkey
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.core.refusals import Banned
-from gateway.core.sealed_session import SessionSeal
-from gateway.core.session import NewSession, Owner, SessionList, Use
-from gateway.core.token_family import MAX_GENERATION, MAX_GRACED
-from gateway.end_sessions import EndingStore
-from gateway.identify import PresentingStore
-from gateway.note_use import UseStore
-from gateway.sign_in import RollingStore
+from gateway.core.sessions.sealed_session import SessionSeal
+from gateway.core.sessions.session import NewSession, Owner, SessionList, Use
+from gateway.core.sessions.token_family import MAX_GENERATION, MAX_GRACED
+from gateway.sessions.end import EndingStore
+from gateway.sessions.identify import PresentingStore
+from gateway.sessions.note_use import UseStore
+from gateway.sessions.recheck import DoubtedStore
+from gateway.sessions.sign_in import RollingStore
 from tests.fakes.memory_sessions import MemorySessions
 
 ANN, BOB = Owner("users", "ann"), Owner("users", "bob")
@@ -30,7 +31,7 @@ DAY_SECONDS = 86_400
 NOW = int(time.time())
 
 
-class Store(PresentingStore, RollingStore, EndingStore, SessionList, UseStore, Protocol):
+class Store(PresentingStore, RollingStore, EndingStore, SessionList, UseStore, DoubtedStore, Protocol):
     """All that the gateway wants of it."""
 
 
@@ -104,8 +105,36 @@ async def test_a_session_is_listed_with_where_it_began(store: Store, clock: Cloc
     assert (newest.id, oldest.id) == ("b", "a")
     assert (oldest.device, oldest.address, oldest.owner) == ("Firefox on Linux", "203.0.113.7", ANN)
     assert oldest.created_ms == oldest.used_ms == clock.now_ms - 1000
-    assert await store.tokens_of(ANN) == {"a": "token of a", "b": "token of b"}
+    assert {held.session_id: held.pocketbase_token for held in await store.held_by(ANN)} == {
+        "a": "token of a",
+        "b": "token of b",
+    }
     assert await store.of(Owner("users", "nobody")) == []
+
+
+async def test_every_record_with_a_session_is_found(store: Store) -> None:
+    for number in range(3):
+        await store.begin(new(f"s{number}", Owner("users", f"user{number}")))
+    assert {record async for record in store.records()} == {"user0", "user1", "user2"}
+
+
+async def test_a_session_is_claimed_once_for_each_time_that_it_is_doubted(store: Store, clock: Clock) -> None:
+    twin = Owner("devices", "ann")
+    for id, owner in (("a", ANN), ("b", twin), ("c", BOB)):
+        await store.begin(new(id, owner))
+    since_ms = await store.now_ms()
+    claimed = await store.claim("ann", since_ms)
+    assert sorted((held.session_id, held.owner, held.pocketbase_token, held.address) for held in claimed) == [
+        ("a", ANN, "token of a", "203.0.113.7"),
+        ("b", twin, "token of b", "203.0.113.7"),
+    ]
+    assert await store.claim("ann", since_ms) == []
+    assert [held.session_id for held in await store.claim("bob", since_ms)] == ["c"]
+    clock.move(1)
+    assert len(await store.claim("ann", await store.now_ms())) == 2
+    await store.end_all(ANN, "operator")
+    clock.move(1)
+    assert [held.session_id for held in await store.claim("ann", await store.now_ms())] == ["b"]
 
 
 async def test_records_of_one_id_in_two_collections_are_two_owners(store: Store) -> None:

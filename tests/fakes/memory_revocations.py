@@ -4,7 +4,7 @@ import asyncio
 import math
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.notices import Hearer, Notice
+from gateway.core.sessions.notices import Hearer, Notice
 
 
 class MemoryRevocations:

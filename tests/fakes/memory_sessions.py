@@ -1,13 +1,13 @@
 """The session store in memory, by the same arithmetic as the one in Valkey."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.adapters.valkey_sessions import USE_INTERVAL_MS
-from gateway.core.notices import Hearer, SessionRevoked
 from gateway.core.refusals import Banned
-from gateway.core.session import EndReason, NewSession, Owner, Presented, Session, Use
-from gateway.core.token_family import Family, standing, succeeded
+from gateway.core.sessions.notices import Hearer, SessionRevoked
+from gateway.core.sessions.session import EndReason, Held, NewSession, Owner, Presented, Session, Use
+from gateway.core.sessions.token_family import Family, standing, succeeded
 
 
 @dataclass(slots=True)
@@ -15,6 +15,11 @@ class Stored:
     session: Session
     token: str
     family: Family
+    claimed_ms: int = 0
+
+
+def held(stored: Stored) -> Held:
+    return Held(stored.session.id, stored.session.owner, stored.token, stored.session.address)
 
 
 class MemorySessions:
@@ -75,8 +80,25 @@ class MemorySessions:
     async def of(self, owner: Owner) -> list[Session]:
         return [stored.session for stored in reversed(self._of(owner))]
 
-    async def tokens_of(self, owner: Owner) -> dict[str, str]:
-        return {stored.session.id: stored.token for stored in self._of(owner)}
+    async def held_by(self, owner: Owner) -> list[Held]:
+        return [held(stored) for stored in reversed(self._of(owner))]
+
+    async def records(self) -> AsyncGenerator[str]:
+        for record_id in {stored.session.owner.record_id for stored in self._stored.values()}:
+            yield record_id
+
+    async def now_ms(self) -> int:
+        return self._clock_ms()
+
+    async def claim(self, record_id: str, since_ms: int) -> list[Held]:
+        found = [
+            stored
+            for id, stored in self._stored.items()
+            if stored.session.owner.record_id == record_id and stored.claimed_ms < since_ms and self._living(id)
+        ]
+        for stored in found:
+            stored.claimed_ms = self._clock_ms()
+        return [held(stored) for stored in found]
 
     async def note(self, uses: Sequence[Use]) -> None:
         for use in uses:

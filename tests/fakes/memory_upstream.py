@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.exchange import UpstreamRequest
+from gateway.core.front_door.exchange import UpstreamRequest
 
 
 @dataclass(frozen=True, slots=True)

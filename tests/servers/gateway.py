@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from gateway.core.limits import DEFAULTS
+from gateway.core.front_door.limits import DEFAULTS
 from tests.servers.pocketbase import PocketBaseServer
 from tests.servers.process import directory, free_port, server
 
@@ -31,6 +31,11 @@ class GatewayServer:
     process_id: int
     spool: Path
 
+    def workers(self) -> set[int]:
+        """The processes that it has started."""
+        children = f"/proc/{self.process_id}/task/{self.process_id}/children"
+        return set(map(int, Path(children).read_text().split()))
+
 
 def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -38,7 +43,7 @@ def base64url(data: bytes) -> str:
 
 @contextmanager
 def gateway_server(
-    pocketbase: PocketBaseServer, valkey_url: str, changed: Mapping[str, str] | None = None
+    pocketbase: PocketBaseServer, valkey_url: str, changed: Mapping[str, str] | None = None, *, module: str = "gateway"
 ) -> Generator[GatewayServer]:
     port, operations_port = free_port(), free_port()
     signing_key, session_key = secrets.token_bytes(31).rjust(32, b"\1"), secrets.token_bytes(32)
@@ -58,7 +63,7 @@ def gateway_server(
     with directory() as home:
         log, spool = home / "gateway.log", home / "spool"
         spool.mkdir()
-        command = [sys.executable, "-m", "gateway", "serve"]
+        command = [sys.executable, "-m", module, "serve"]
         environment = {"GATEWAY_SPOOL_DIRECTORY": str(spool), **environment}
         with server(command, port=port, log=log, environment=environment) as process:
             yield GatewayServer(

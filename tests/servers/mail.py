@@ -1,7 +1,7 @@
 """A mail server that takes everything and keeps it; it speaks as much SMTP (RFC 5321) as PocketBase needs."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -45,5 +45,25 @@ async def mail_server() -> AsyncGenerator[MailServer]:
     server = await asyncio.start_server(mail.serve, "127.0.0.1", mail.port)
     try:
         yield mail
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def mailbox(mail: MailServer, *, once: Callable[[], Awaitable[object]]) -> AsyncGenerator[str]:
+    """The URL where processes read the mail: every request is answered with the next message, `once` that is done."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = (await mail.text()).encode()
+        await once()
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    port = free_port()
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    try:
+        yield f"http://127.0.0.1:{port}/"
     finally:
         server.close()

@@ -79,9 +79,9 @@ class Stack:
 
 
 @contextmanager
-def stack(*, issuer: str = "", jwks_url: str = "", **changed: str) -> Generator[Stack]:
+def stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "", **changed: str) -> Generator[Stack]:
     """PocketBase alone is running; the rest is started by who needs it."""
-    with directory() as home, pocketbase_server() as pocketbase:
+    with directory() as home, pocketbase_server(hooks) as pocketbase:
         nats_port, port, operations_port = free_port(), free_port(), free_port()
         environment = {
             "PATH": os.defpath,
@@ -107,9 +107,9 @@ def stack(*, issuer: str = "", jwks_url: str = "", **changed: str) -> Generator[
 
 
 @contextmanager
-def running_stack(*, issuer: str = "", jwks_url: str = "", **changed: str) -> Generator[Stack]:
+def running_stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "", **changed: str) -> Generator[Stack]:
     with ExitStack() as running:
-        whole = running.enter_context(stack(issuer=issuer, jwks_url=jwks_url, **changed))
+        whole = running.enter_context(stack(issuer=issuer, jwks_url=jwks_url, hooks=hooks, **changed))
         done = whole.command("bootstrap")
         assert done.returncode == 0, done.stderr
         prepare(whole.pocketbase)

@@ -23,9 +23,14 @@ class PocketBaseServer:
 
 
 @contextmanager
-def pocketbase_server() -> Generator[PocketBaseServer]:
-    with directory() as home, serving(home, free_port()) as running:
-        yield running
+def pocketbase_server(hooks: str = "") -> Generator[PocketBaseServer]:
+    """`hooks` is JavaScript that PocketBase runs."""
+    with directory() as home:
+        if hooks:
+            (home / "pb_hooks").mkdir()
+            (home / "pb_hooks" / "main.pb.js").write_text(hooks)
+        with serving(home, free_port()) as running:
+            yield running
 
 
 @contextmanager

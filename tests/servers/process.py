@@ -1,6 +1,9 @@
 """Starts one server for tests and waits until it listens."""
 
+import fcntl
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -10,14 +13,47 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 PATIENCE_SECONDS = 20
 
 
+PORTS = range(12_000, 32_000)
+"""Below those that the kernel gives to outgoing connections."""
+
+RESERVATIONS = Path(tempfile.gettempdir()) / "pocketwire-test-ports"
+
+_candidates = itertools.cycle(random.Random(os.getpid()).sample(PORTS, len(PORTS)))
+_reserved: list[TextIO] = []
+
+
 def free_port() -> int:
+    """A port of this process's own, until it ends: no other test run is given it, and nobody listens there."""
+    for port in itertools.islice(_candidates, len(PORTS)):
+        if is_reserved(port) and is_free(port):
+            return port
+    raise RuntimeError(f"no free port in {PORTS}")
+
+
+def is_reserved(port: int) -> bool:
+    RESERVATIONS.mkdir(mode=0o777, exist_ok=True)
+    reservation = (RESERVATIONS / str(port)).open("w")
+    try:
+        fcntl.flock(reservation, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        reservation.close()
+        return False
+    _reserved.append(reservation)
+    return True
+
+
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager

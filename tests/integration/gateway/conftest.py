@@ -1,12 +1,15 @@
 """One PocketBase, one Valkey and one gateway for the session; a user of his own for each test."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Generator
 
 import httpx
 import pytest
 
+from gateway.core.front_door.limits import DEFAULTS
 from tests.servers.gateway import GatewayServer, User, gateway_server, prepare, signed_up
+from tests.servers.natsync import Stack, running_stack
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
 from tests.session_client import Pair, clients_of, two_gateways
 
@@ -86,3 +89,30 @@ async def pair(workers: tuple[GatewayServer, GatewayServer]) -> AsyncGenerator[P
 @pytest.fixture
 async def user(pair: Pair) -> User:
     return await signed_up(pair.here)
+
+
+@pytest.fixture(scope="package")
+def fed() -> Generator[Stack]:
+    """A PocketBase of which natsync tells what changes; its own tests leave its servers running."""
+    with running_stack() as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def fed_token(fed: Stack) -> str:
+    return prepare(fed.pocketbase)
+
+
+@pytest.fixture(scope="package")
+def two_workers(fed: Stack, fed_token: str, valkey_url: str) -> Generator[GatewayServer]:
+    """One gateway of two workers that keeps answers; its limits count, and are far away."""
+    limits = {name: {"limit": 1_000_000, "every": 60_000} for name in DEFAULTS}
+    changed = {"GATEWAY_WORKERS": "2", "GATEWAY_RATE_LIMITS": json.dumps(limits), **hearing(fed)}
+    with gateway_server(fed.pocketbase, valkey_url, changed) as running:
+        yield running
+
+
+def hearing(stack: Stack) -> dict[str, str]:
+    """Settings of a gateway that hears the record feed."""
+    creds = stack.directory / "creds" / "gateway.creds"
+    return {"NATS_URL": stack.nats_url, "GATEWAY_NATS_CREDS": str(creds)}

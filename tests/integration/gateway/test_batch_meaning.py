@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.batch import batch_items, batch_operation, upstream_batch
+from gateway.core.batches.batch import batch_items, batch_operation, upstream_batch
+from gateway.core.bodies.json_body import is_object
+from gateway.core.bodies.record_body import streamed
 from gateway.core.body_refusals import InvalidFields, MalformedBody
-from gateway.core.catalogue import Catalogue, parse
-from gateway.core.json_body import is_object
-from gateway.core.record_body import streamed
-from gateway.core.upload_checks import file_fields
+from gateway.core.collections.catalogue import Catalogue, parse
+from gateway.core.uploads.upload_checks import file_fields
 from tests.bodies import JSON, MULTIPART, file, joined, multipart, taken_in, value
 from tests.servers.pocketbase import PocketBaseServer
 

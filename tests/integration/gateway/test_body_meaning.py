@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.bodies.field_names import field_of
+from gateway.core.bodies.record_body import record_body, streamed, upstream_body
 from gateway.core.body_refusals import MalformedBody
-from gateway.core.field_names import field_of
-from gateway.core.record_body import record_body, streamed, upstream_body
 from tests.bodies import FORM, JSON, MULTIPART, Part, file, joined, multipart, taken_in, value
 from tests.servers.pocketbase import PocketBaseServer
 

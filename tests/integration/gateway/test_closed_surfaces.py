@@ -1,7 +1,6 @@
 """PocketBase's superuser routes, dashboard and own collections stay closed, however they are spelt and whoever asks."""
 
 import json
-from typing import Any
 
 import httpx
 import pytest
@@ -181,12 +180,6 @@ async def test_a_collection_made_a_moment_ago_is_found(client: httpx.AsyncClient
         await eventually(status, lambda status: status == 200, seconds=3)
     finally:
         await superuser.delete("/api/collections/newest")
-
-
-async def test_an_unknown_collection_is_answered_in_pocketbase_s_words(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/api/collections/nowhere/records")
-    expected: dict[str, Any] = {"data": {}, "message": "Missing or invalid collection context.", "status": 404}
-    assert (answer.status_code, answer.json()) == (404, expected)
 
 
 @pytest.mark.parametrize(

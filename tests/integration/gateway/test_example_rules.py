@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from common.adapters.pocketbase import PocketBase, open_pocketbase
 from gateway.adapters.rule_folder import RuleFolder
-from gateway.core.field_names import field_of
-from gateway.core.moderation import ModerationTerms
-from gateway.core.rule_context import Asker, StoredRecord
-from gateway.core.rule_journal import Journal
+from gateway.core.bodies.field_names import field_of
+from gateway.core.rule_files.context import Asker, StoredRecord
+from gateway.core.rule_files.journal import Journal
+from gateway.core.rule_files.moderation import ModerationTerms
 from gateway.isolate.lanes import open_lanes
-from gateway.judge import Judge
-from gateway.moderate import Moderator
-from gateway.run_rule import Runner
+from gateway.judging.judge import Judge
+from gateway.judging.moderate import Moderator
+from gateway.judging.run_rule import Runner
 from tests.court import write_rules
 from tests.rules_pipeline import Pipeline
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server

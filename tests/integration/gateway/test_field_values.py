@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.catalogue import Field, parse_field
-from gateway.core.field_names import field_of
-from gateway.core.field_values import settled
-from gateway.core.json_body import parsed_object, written
+from gateway.core.bodies.field_names import field_of
+from gateway.core.bodies.json_body import parsed_object, written
+from gateway.core.collections.catalogue import Field, parse_field
+from gateway.core.collections.field_values import settled
 from tests.integration.gateway.test_body_meaning import documents, is_settled, raw_values
 from tests.servers.pocketbase import PocketBaseServer
 

@@ -11,8 +11,8 @@ import pytest
 
 from gateway.adapters.http_classifier import open_http_classifier
 from gateway.core.body_refusals import InvalidFields
-from gateway.core.moderation import ModerationTerms
-from gateway.core.rule_refusals import ModerationUnavailable
+from gateway.core.rule_files.moderation import ModerationTerms
+from gateway.core.rule_files.refusals import ModerationUnavailable
 from tests.court import Court, sitting, write_rules
 from tests.eventually import eventually
 from tests.servers.classifier import ClassifierServer, classifier_server

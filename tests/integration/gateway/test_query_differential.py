@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.query import MAX_PAIRS, MalformedQuery, canonical, parse
+from gateway.core.front_door.query import MAX_PAIRS, MalformedQuery, canonical, parse
 from tests.direct_pocketbase import DirectPocketBase, asking
 from tests.servers.pocketbase import pocketbase_server
 from tests.thorough import examples

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Generator
 
 import pytest
 
-from gateway.core.limits import DEFAULTS
+from gateway.core.front_door.limits import DEFAULTS
 from tests.servers.gateway import GatewayServer, User, signed_up
 from tests.servers.pocketbase import PocketBaseServer
 from tests.session_client import NOTES, USERS, Pair, clients_of, credentials, two_gateways
@@ -14,6 +14,7 @@ OFF = {name: {"limit": 0} for name in DEFAULTS}
 HOUR_MS = 3_600_000
 LIMITS = {
     **OFF,
+    "default": {"limit": 3, "every": HOUR_MS},
     "list": {"limit": 5, "every": HOUR_MS},
     "notes:create": {"limit": 3, "every": HOUR_MS},
     "devices:auth": {"limit": 4, "every": HOUR_MS},
@@ -79,3 +80,23 @@ async def test_sign_ins_are_counted_by_address_before_pocketbase_hears_of_them(b
     user = await signed_up(both.there)
     answer = await both.here.post(f"{USERS}/auth-with-password", json=credentials(user), headers=headers)
     assert answer.status_code == 200
+
+
+async def test_attempts_for_one_account_count_wherever_they_come_from_and_whatever_else_they_say(both: Pair) -> None:
+    path = "/api/collections/devices/request-otp"
+    statuses: list[int] = []
+    for number in range(6):
+        body = {"email": "Victim@example.com" if number % 2 else "victim@example.com", "identity": f"other {number}"}
+        answer = await both.there.post(path, json=body, headers=from_address(f"198.18.{number}.1"))
+        statuses.append(answer.status_code)
+    assert statuses[4:] == [429, 429]
+    assert 429 not in statuses[:4]
+
+
+async def test_what_the_gateway_answers_itself_is_limited_by_address(both: Pair) -> None:
+    headers, paths = from_address("198.19.0.1"), ("/sessions", "/healthz", "/.well-known/jwks.json", "/sessions")
+    statuses = [(await both.here.get(path, headers=headers)).status_code for path in paths]
+    assert statuses[-1] == 429
+    assert 429 not in statuses[:-1]
+    answer = await both.there.delete("/sessions/any", headers=headers)
+    assert answer.json() == {"data": {}, "message": "Too Many Requests.", "status": 429}

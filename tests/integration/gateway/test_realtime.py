@@ -1,39 +1,16 @@
 """Realtime streams through the gateway, one to one."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+import secrets
+from urllib.parse import quote
 
 import httpx
 
 from tests.eventually import eventually
+from tests.realtime_client import stream, subscribe
 from tests.servers.gateway import User
 
 NOTES = "/api/collections/notes/records"
-
-
-@asynccontextmanager
-async def stream(client: httpx.AsyncClient, **headers: str) -> AsyncGenerator[tuple[str, AsyncIterator[Any]]]:
-    """The client id that PocketBase chose, and the events' data as they come."""
-    async with client.stream("GET", "/api/realtime", headers=headers, timeout=10) as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        assert answer.headers["x-accel-buffering"] == "no"
-        assert "content-length" not in answer.headers
-        events = data_of(answer.aiter_lines())
-        yield (await anext(events))["clientId"], events
-
-
-async def data_of(lines: AsyncIterator[str]) -> AsyncIterator[Any]:
-    async for line in lines:
-        if line.startswith("data:"):
-            yield json.loads(line.removeprefix("data:"))
-
-
-async def subscribe(client: httpx.AsyncClient, client_id: str, headers: dict[str, str], *topics: str) -> int:
-    body = {"clientId": client_id, "subscriptions": topics}
-    return (await client.post("/api/realtime", json=body, headers=headers)).status_code
 
 
 async def test_a_change_reaches_the_one_who_may_see_it(client: httpx.AsyncClient, ann: User, bob: User) -> None:
@@ -56,6 +33,32 @@ async def test_a_guest_hears_nothing_that_is_not_public(client: httpx.AsyncClien
         assert await subscribe(client, guest_id, ann.headers, "notes/*") == 204  # a guest may become a user
         await client.post(NOTES, json={"title": "later", "owner": ann.id}, headers=ann.headers)
         assert (await anext(guest_hears))["record"]["title"] == "later"
+
+
+def with_headers(topic: str, **headers: str) -> str:
+    return f"{topic}?options={quote(json.dumps({'headers': headers}))}"
+
+
+async def test_a_topic_speaks_for_its_client_alone(
+    client: httpx.AsyncClient, superuser: httpx.AsyncClient, ann: User
+) -> None:
+    """PocketBase takes a topic's headers for the request's, and echoes the topic as it is into the stream."""
+    name = f"inner_{secrets.token_hex(4)}"
+    rules = {"listRule": "@request.headers.x_real_ip = '10.0.0.1' || @request.headers.x_tenant = 'a'", "createRule": ""}
+    fields = [{"name": "title", "type": "text"}]
+    await superuser.post("/api/collections", json={"name": name, "type": "base", "fields": fields, **rules})
+    async with stream(client) as (client_id, hears):
+        for topic in (
+            with_headers(f"{name}/*", **{"X-Real-IP": "10.0.0.1"}),
+            with_headers(f"{name}/*", xRealIp="10.0.0.1"),
+            f"{name}/*?x=\nid: other",
+        ):
+            assert await subscribe(client, client_id, ann.headers, "notes/*", topic) == 400
+        await client.post(f"/api/collections/{name}/records", json={"title": "not for the public"})
+        own = with_headers(f"{name}/*", **{"X-Tenant": "a"})
+        assert await subscribe(client, client_id, ann.headers, own) == 204
+        await client.post(f"/api/collections/{name}/records", json={"title": "for tenants"})
+        assert (await anext(hears))["record"]["title"] == "for tenants"
 
 
 async def test_only_the_address_that_opened_a_stream_may_subscribe_it(client: httpx.AsyncClient, ann: User) -> None:

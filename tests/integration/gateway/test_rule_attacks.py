@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from common.core.errors import Forbidden, NotFound, ServiceError, UpstreamUnavailable
 from gateway.core.body_refusals import InvalidFields
 from gateway.core.operation import Read, Upload, Write
-from gateway.core.rule_refusals import RuleFailed, RuleOverdue
+from gateway.core.rule_files.refusals import RuleFailed, RuleOverdue
 from gateway.isolate.lanes import Lanes
 from gateway.isolate.loops import Loops
 from gateway.isolate.threads import Threads

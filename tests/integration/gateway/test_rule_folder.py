@@ -14,10 +14,10 @@ import pytest
 from common.core.errors import Forbidden
 from gateway.adapters.rule_files import MAX_FILE_BYTES
 from gateway.adapters.rule_folder import RuleFolder
-from gateway.core.moderation import guards_of
 from gateway.core.operation import Read, Write
-from gateway.core.rule_refusals import RuleFailed, RulesNotLoaded
-from gateway.core.rule_report import report
+from gateway.core.rule_files.moderation import guards_of
+from gateway.core.rule_files.refusals import RuleFailed, RulesNotLoaded
+from gateway.core.rule_files.report import report
 from gateway.isolate.lanes import open_lanes
 from tests.court import Court, sitting, write_rules
 from tests.eventually import eventually

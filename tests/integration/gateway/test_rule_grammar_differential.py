@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway.core.catalogue import Collection
-from gateway.core.query import Query
-from gateway.core.read_clauses import Read, Refused, clause_of, clause_uses, clauses_of
-from gateway.core.rule_grammar import MAX_GROUP_DEPTH, parse_rule
-from gateway.core.rule_reach import Unresolvable
-from gateway.core.rule_tokens import Unparsable
-from gateway.core.schema import Schema
+from gateway.core.caching.read_clauses import Read, Refused, clause_of, clause_uses, clauses_of
+from gateway.core.caching.rule_reach import Unresolvable
+from gateway.core.collections.catalogue import Collection
+from gateway.core.collections.schema import Schema
+from gateway.core.front_door.query import Query
+from gateway.core.rule_language.grammar import MAX_GROUP_DEPTH, parse_rule
+from gateway.core.rule_language.tokens import Unparsable
 from tests.direct_pocketbase import DirectPocketBase, asking
 from tests.servers.pocketbase import pocketbase_server
 from tests.thorough import examples

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from tests.bodies import FORM, JSON, MULTIPART, file, multipart, urlencoded, value
 from tests.court import write_rules
 from tests.eventually import eventually
+from tests.realtime_client import stream, subscribe
 from tests.servers.gateway import GatewayServer, User, gateway_server, signed_up
 from tests.servers.pocketbase import PocketBaseServer
 from tests.servers.provider import oauth2_provider
@@ -66,6 +67,11 @@ RULES = """
     def plain(ctx):
         if ctx.values("name") == ["forbidden"]:
             refuse("No such name.")
+
+    @before("users", "create")
+    def invited(ctx):
+        if ctx.metadata.context == "oauth2" and not ctx.values("name"):
+            refuse("Say who you are.")
 """
 
 
@@ -248,6 +254,14 @@ async def test_reads_are_seen_and_redacted_and_so_are_expanded_records(
     await superuser.delete(f"{POSTS}/{made}")
 
 
+async def test_what_rules_show_is_not_to_be_had_by_realtime(ruled: GatewayServer, through: httpx.AsyncClient) -> None:
+    async with stream(through) as (client_id, _):
+        expanding = f"notes/*?options={quote(json.dumps({'query': {'expand': 'posts_via_author'}}))}"
+        for topic in ("posts/*", "posts", "users/abc", "_pb_users_auth_/*", "POSTS/*"):
+            assert await subscribe(through, client_id, {}, "notes/*", topic) == 403
+        assert await subscribe(through, client_id, {}, "notes/*", "@oauth2", "", expanding) == 204
+
+
 async def test_a_sign_in_shows_the_record_as_a_read_of_it_would(through: httpx.AsyncClient) -> None:
     ann: User = await signed_up(through, name="Ann")
     assert ann.record["name"] == "somebody"
@@ -255,29 +269,41 @@ async def test_a_sign_in_shows_the_record_as_a_read_of_it_would(through: httpx.A
     assert refreshed.json()["record"]["name"] == "somebody"
 
 
-async def test_a_sign_up_by_way_of_a_provider_is_a_create(
+async def test_a_sign_up_by_way_of_a_provider_is_a_create_and_a_sign_in_is_none(
     through: httpx.AsyncClient, superuser: httpx.AsyncClient
 ) -> None:
-    body: dict[str, Any] = {
-        "provider": "oidc",
-        "code": "c",
-        "codeVerifier": "v" * 43,
-        "redirectURL": "http://localhost/",
-    }
+    body: dict[str, Any] = {"provider": "oidc", "code": "c", "codeVerifier": "v" * 43, "redirectURL": "http://x/"}
+
+    async def come(subject: str, **more: Any) -> httpx.Response:
+        email = f"{subject}@example.com"
+        provider.user = {"sub": subject, "email": email, "email_verified": True, "name": "New"}
+        return await through.post(f"{USERS}/auth-with-oauth2", json={**body, **more})
+
+    nothing: list[dict[str, Any]] = [{}, {"createData": None}, {"createData": {}}]
+    forbidden: dict[str, Any] = {"createData": {"name": "forbidden"}}
     async with oauth2_provider() as provider:
-        provider.user = {"sub": "s1", "email": "new@example.com", "email_verified": True, "name": "New"}
         await superuser.patch("/api/collections/users", json={"oauth2": provider.settings()})
         try:
-            refused, fine = [
-                await through.post(f"{USERS}/auth-with-oauth2", json={**body, "createData": {"name": name}})
-                for name in ("forbidden", "fine")
-            ]
+            for said in (*nothing, forbidden):
+                message = "No such name." if said is forbidden else "Say who you are."
+                refused = await come("new", **said)
+                assert (refused.status_code, refused.json()["message"]) == (403, message)
+            assert await accounts(superuser, "new@example.com") == 0
+            fine = await come("new", createData={"name": "fine"})
+            assert (fine.status_code, fine.json()["meta"]["isNew"]) == (200, True)
+            for said in (nothing[0], forbidden):
+                again = await come("new", **said)
+                assert (again.status_code, again.json()["meta"]["isNew"]) == (200, False)
+            wrong = await through.post(f"{USERS}/auth-with-oauth2", json={**body, "provider": "another"})
+            assert "provider" in wrong.json()["data"], "what PocketBase itself refuses it says itself"
         finally:
             await superuser.patch("/api/collections/users", json={"oauth2": {"enabled": False}})
-    assert (refused.status_code, refused.json()["message"]) == (403, "No such name.")
-    assert fine.status_code == 200
     stored = (await superuser.get(f"{USERS}/records/{fine.json()['record']['id']}")).json()
     assert stored["name"] == "fine"
+
+
+async def accounts(superuser: httpx.AsyncClient, email: str) -> int:
+    return (await superuser.get(f"{USERS}/records", params={"filter": f"email='{email}'"})).json()["totalItems"]
 
 
 async def test_the_operator_is_told_which_rules_there_are_and_what_went_wrong(
@@ -298,6 +324,7 @@ async def test_the_operator_is_told_which_rules_there_are_and_what_went_wrong(
         "redacted",
         "nameless",
         "plain",
+        "invited",
     ]
     [failure] = told["failures"]
     line = next(

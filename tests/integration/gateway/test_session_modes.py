@@ -112,10 +112,36 @@ async def test_an_operator_sees_and_ends_the_sessions_of_any_user(pair: Pair, us
     assert closed.status_code == 403
 
 
+async def test_an_operator_may_be_anybody_for_a_while_and_no_longer(pair: Pair, user: User) -> None:
+    path = f"/operator/users/users/{user.id}/impersonate"
+    url = pair.servers[0].operations_url
+    answer = await pair.here.post(f"{url}{path}", json={"duration": 100}, headers=KEY)
+    told = answer.json()
+    assert (answer.status_code, told["record"]["id"], answer.headers["cache-control"]) == (200, user.id, "no-store")
+    claims = claims_in(told["token"])
+    assert (claims["refreshable"], claims["typ"], claims["sub"]) == (False, "Bearer", user.id)
+    assert 90 < claims["exp"] - claims["iat"] <= 100
+    assert await counts_as(pair.there, told["token"], user) == "owner"
+    again = await refresh(pair.there, told["token"])
+    successor = claims_in(again.json()["token"])
+    assert (again.status_code, successor["gen"], successor["exp"]) == (200, 2, claims["exp"])
+    assert session_in(told["token"]) in {item["id"] for item in await sessions(pair.here, user.token)}
+    [line] = [line for line in pair.servers[0].log.read_text().splitlines() if "user impersonated" in line]
+    assert told["token"] not in line
+    assert (await pair.here.post(f"{url}{path}", json={}, headers=KEY)).status_code == 200
+    assert (await pair.here.post(f"{url}{path}", json={"duration": -1}, headers=KEY)).status_code in (400, 422)
+    for nobody in ("users/nobody12345678", "notes/x"):
+        unknown = await pair.here.post(f"{url}/operator/users/{nobody}/impersonate", json={}, headers=KEY)
+        assert (unknown.status_code, unknown.json()["status"]) == (404, 404)
+    closed = await pair.here.post(f"{url}/operator/users/_superusers/x/impersonate", json={}, headers=KEY)
+    assert closed.status_code == 403
+
+
 OPERATORS = [
     ("GET", "/operator/users/users/x/sessions"),
     ("DELETE", "/operator/users/users/x/sessions"),
     ("DELETE", "/operator/sessions/x"),
+    ("POST", "/operator/users/users/x/impersonate"),
 ]
 
 

@@ -102,18 +102,6 @@ async def test_a_refresh_carries_the_session_on_under_a_new_token(client: httpx.
     assert again.status_code == 200
 
 
-async def test_a_guest_cannot_refresh(client: httpx.AsyncClient) -> None:
-    answer = await client.post(f"{USERS}/auth-refresh")
-    assert answer.status_code == 401
-    assert answer.json()["status"] == 401
-
-
-async def test_a_wrong_password_is_answered_as_pocketbase_does(client: httpx.AsyncClient, ann: User) -> None:
-    answer = await client.post(f"{USERS}/auth-with-password", json={**login(ann), "password": "wrong"})
-    assert answer.status_code == 400
-    assert answer.json() == {"data": {}, "message": "Failed to authenticate.", "status": 400}
-
-
 async def test_a_login_may_name_a_client_on_the_list_and_no_other(client: httpx.AsyncClient, ann: User) -> None:
     path = f"{USERS}/auth-with-password"
     web = await client.post(path, json=login(ann), headers={"X-Client-Id": "WebClient"})
@@ -161,28 +149,6 @@ async def test_records_of_other_collections_get_no_roles(
     assert claims["realm_access"] == {"roles": []}
     assert claims["preferred_username"] == "sensor"
     assert claims["collectionName"] == "devices"
-
-
-async def test_a_second_factor_is_asked_for_and_then_accepted(
-    client: httpx.AsyncClient, superuser: httpx.AsyncClient
-) -> None:
-    device = await new_device(superuser, "vault")
-    both = {"otp": {"enabled": True}, "mfa": {"enabled": True}}
-    await superuser.patch("/api/collections/devices", json=both)
-    try:
-        credentials = {"identity": device["email"], "password": PASSWORD}
-        first = await client.post("/api/collections/devices/auth-with-password", json=credentials)
-        assert first.status_code == 401
-        assert set(first.json()) == {"mfaId"}
-        sent = {"collectionRef": device["collectionId"], "recordRef": device["id"], "password": "12345678"}
-        otp = (await superuser.post("/api/collections/_otps/records", json={**sent, "sentTo": device["email"]})).json()
-        body = {"otpId": otp["id"], "password": "12345678", **first.json()}
-        second = await client.post("/api/collections/devices/auth-with-otp", json=body)
-        assert second.status_code == 200
-        assert claims_in(second.json()["token"])["sub"] == device["id"]
-    finally:
-        neither = {"otp": {"enabled": False}, "mfa": {"enabled": False}}
-        await superuser.patch("/api/collections/devices", json=neither)
 
 
 async def test_what_valkey_holds_is_sealed_and_ends_with_pocketbase_s_token(

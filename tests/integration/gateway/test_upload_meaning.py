@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.core.upload_checks import FileField, file_fields, type_error
+from gateway.core.uploads.upload_checks import FileField, file_fields, type_error
 from tests import pictures
 from tests.bodies import MULTIPART, file, multipart, uploaded
 from tests.servers.pocketbase import PocketBaseServer

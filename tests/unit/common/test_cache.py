@@ -984,6 +984,20 @@ async def test_a_value_too_large_for_the_shared_tier_stays_in_memory() -> None:
 
 
 @in_virtual_time
+async def test_one_process_takes_no_more_of_the_shared_tier_than_its_room() -> None:
+    async with site(shared_bytes=10_000) as here:
+        for number in range(100):
+            await read(here.one, Origin(answers=[bytes(range(256)) * 4]), key=f"k{number}")
+            assert here.one.peek(f"k{number}")
+        assert 0 < len(here.store.entries) < 10
+        await read(here.two, Origin(), key="of another")
+        assert "of another" in here.store.entries
+        await asyncio.sleep(61)
+        await read(here.one, Origin(), key="later")
+        assert "later" in here.store.entries
+
+
+@in_virtual_time
 async def test_very_many_bumps_that_the_shared_tier_was_not_told_of_become_one_of_everything() -> None:
     async with site() as here:
         await read(here.one, Origin(), key="other", tags=("others",))

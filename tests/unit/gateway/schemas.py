@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from gateway.core.catalogue import Collection
-from gateway.core.schema import Schema
+from gateway.core.collections.catalogue import Collection
+from gateway.core.collections.schema import Schema
 
 Row = dict[str, Any]
 

@@ -5,19 +5,17 @@ from collections.abc import Sequence
 import pytest
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.account_change import CHANGED_THOUGH_REFUSED, Doubtful, Ended
-from gateway.core.catalogue import Collection
-from gateway.core.exchange import UpstreamRequest
-from gateway.core.principal import Principal
-from gateway.core.session import Owner
+from gateway.core.front_door.exchange import UpstreamRequest
+from gateway.core.sessions.account_change import CHANGED_THOUGH_REFUSED, Doubtful, Ended
+from gateway.core.sessions.principal import Principal
+from gateway.core.sessions.session import Owner
 from gateway.follow_write import Effects, Writing, effects_of
 from tests.fakes.memory_upstream import MemoryUpstream
 
-USERS = Collection("u", "users", "auth", is_system=False)
 ANN, BOB = Owner("u", "ann"), Owner("u", "bob")
 PRINCIPAL = Principal("ann", "u", "users", "ann", frozenset(), "c", "s", 0, 0, 0)
 REQUEST = UpstreamRequest("PATCH", "/x", [("Authorization", "")], None)
-PASSWORD = [(USERS, [Ended(ANN, "credentials changed")])]
+PASSWORD = [Ended(ANN, "credentials changed")]
 
 
 class Told:
@@ -30,8 +28,7 @@ class Told:
     async def written(self, collection_ids: Sequence[str]) -> None:
         self.written_to += collection_ids
 
-    async def follow(self, changes: Sequence[Ended | Doubtful], collection: Collection) -> None:
-        assert collection == USERS
+    async def follow(self, changes: Sequence[Ended | Doubtful]) -> None:
         self.followed += changes
 
 
@@ -71,7 +68,7 @@ async def test_a_write_whose_answer_is_lost_may_have_been_done() -> None:
 
 @pytest.mark.parametrize("principal", [None, PRINCIPAL])
 async def test_nobody_ends_another_s_sessions_by_asking_a_pocketbase_that_is_away(principal: Principal | None) -> None:
-    told = await after(0, Effects(frozenset({"u"}), [(USERS, [Ended(BOB, "credentials changed")])]), principal)
+    told = await after(0, Effects(frozenset({"u"}), [Ended(BOB, "credentials changed")]), principal)
     assert (told.written_to, told.followed) == (["u"], [])
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from common.core.errors import Forbidden, NotFound, RateLimited, ServiceError, UpstreamUnavailable
 from gateway.core.body_refusals import InvalidFields, TooSlow
-from gateway.core.catalogue import Catalogue, Collection, admitted, parse
-from gateway.core.cross_origin import DEFAULT_HEADERS, preflight
+from gateway.core.collections.catalogue import Catalogue, Collection, admitted, parse
+from gateway.core.front_door.cross_origin import DEFAULT_HEADERS, preflight
 from gateway.core.health_report import as_text, is_healthy, public
 from gateway.core.refusal_answer import body_of, headers_of, status_of
 from gateway.core.refusals import MalformedPath, TooLarge

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.session_token import username_of
+from gateway.core.sessions.session_token import username_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.core.rule_registry import Registry, registering
+from gateway.core.rule_files.registry import Registry, registering
 from gateway.rules import Context, after, before, moderate, validate
 
 

@@ -135,6 +135,15 @@ def test_what_the_ledger_has_is_not_taken_over_again_but_what_was_left_behind_is
     assert len(done.doomed) == 2
 
 
+def test_begun_again_it_does_not_miss_the_system_account_whose_row_is_gone() -> None:
+    found = rows()
+    left = PbNats(found.operator, (found.accounts[1],), (found.users[1],))
+    known = {("operator", "operator"), ("account", "SYS"), ("account", "a1")}
+    done = taken_over(left, opener(""), known)
+    assert [one.record for one in done.entries] == ["u1"]
+    assert done.doomed == []
+
+
 def test_a_pb_nats_without_a_system_account_is_refused() -> None:
     found = rows(operator={"jwt": ""})
     with pytest.raises(NotAdoptable, match="system account"):

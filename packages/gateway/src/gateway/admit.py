@@ -10,17 +10,17 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from common.core.errors import ServiceError, UpstreamUnavailable
-from gateway.aim_read import Ask
-from gateway.answer_read import Hit, Reads
-from gateway.core.cross_origin import preflight
-from gateway.core.headers import check_host, has_body
-from gateway.core.limits import action_of
-from gateway.core.pocketbase_route import Route, find
-from gateway.core.principal import Principal
+from gateway.bodies.receive import ClientGone, Closing, Incoming
+from gateway.core.front_door.cross_origin import preflight
+from gateway.core.front_door.headers import check_host, has_body
+from gateway.core.front_door.limits import action_of
+from gateway.core.front_door.pocketbase_route import Route, find
+from gateway.core.sessions.principal import Principal
 from gateway.forward import Forwarding, Request
 from gateway.limit import Limits, TooMany
 from gateway.observe import Sampling, operations, tell
-from gateway.receive import ClientGone, Closing, Incoming
+from gateway.reads.aim import Ask
+from gateway.reads.answer import Hit, Reads
 from gateway.reply import Reply
 
 logger = structlog.get_logger(__name__)
@@ -36,11 +36,12 @@ class BrokenGateway(ServiceError):
 
 @dataclass(slots=True)
 class Visit:
-    """One request on its way; `kind` is found out while it is handled."""
+    """One request on its way; `address` is the client's, `kind` is found out while it is handled."""
 
     scope: Scope
     receive: Receive
     reply: Reply
+    address: str
     kind: str = "refused"
 
     @property
@@ -54,11 +55,6 @@ class Visit:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         return self.scope["headers"]
-
-    @property
-    def peer(self) -> str:
-        client: tuple[str, int] | None = self.scope.get("client")
-        return client[0] if client else LOCAL_PEER
 
 
 class Admission:
@@ -78,7 +74,7 @@ class Admission:
             case "http":
                 if scope["method"] == "GET" and await self._at_once(scope, send):
                     return
-                await self._visited(Visit(scope, receive, Reply(send)))
+                await self._visited(Visit(scope, receive, Reply(send), address_of(scope)))
             case "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             case _:
@@ -101,7 +97,6 @@ class Admission:
 
     async def _visited(self, visit: Visit) -> None:
         begun = time.perf_counter()
-        forwarding = forwarding_of(visit.scope)
         try:
             await self._answered(visit)
         finally:
@@ -112,7 +107,7 @@ class Admission:
                 status=visit.reply.status,
                 reason=visit.reply.reason,
                 seconds=time.perf_counter() - begun,
-                client=forwarding.client_address(visit.peer, visit.headers),
+                client=visit.address,
                 is_sampled=visit.method == "GET" and self._sampling.is_due(),
             )
 
@@ -144,25 +139,24 @@ class Admission:
             await self._forwarded(visit, route)
         else:
             visit.kind = "local"
+            await limits_of(visit.scope).require_default(visit.address)
             await self._routed(visit.scope, visit.receive, visit.reply.send)
 
     async def _forwarded(self, visit: Visit, route: Route) -> None:
         forwarding = forwarding_of(visit.scope)
         query: bytes = visit.scope["query_string"]
-        incoming = Incoming(
-            visit.receive, self._closing, has_body=has_body(visit.headers), max_bytes=forwarding.max_body_bytes
-        )
-        address = forwarding.client_address(visit.peer, visit.headers)
-        request = Request(visit.method, route, query, address, visit.headers)
-        principal = await self._limited(visit, route, address)
+        is_bodied = has_body(visit.headers)
+        incoming = Incoming(visit.receive, self._closing, has_body=is_bodied, max_bytes=forwarding.max_body_bytes)
+        request = Request(visit.method, route, query, visit.address, visit.headers)
+        principal = await self._limited(visit, route)
 
         async def otherwise() -> None:
             await forwarding.forward(request, principal, incoming, visit.reply)
 
-        if route.kind not in ("records", "file") or visit.method != "GET" or has_body(visit.headers):
+        if route.kind not in ("records", "file") or visit.method != "GET" or is_bodied:
             await self._counted(visit, route, otherwise)
             return
-        ask = Ask(route, visit.raw_path, query, visit.headers, address, principal)
+        ask = Ask(route, visit.raw_path, query, visit.headers, visit.address, principal)
         await reads_of(visit.scope).answer(ask, visit.reply, otherwise, incoming)
 
     async def _counted(self, visit: Visit, route: Route, otherwise: Callable[[], Awaitable[None]]) -> None:
@@ -173,18 +167,23 @@ class Admission:
             action = action_of(visit.method, route)
             operations(collection, action, "nobody", f"{visit.reply.status // 100}xx").inc()
 
-    async def _limited(self, visit: Visit, route: Route, address: str) -> Principal | None:
+    async def _limited(self, visit: Visit, route: Route) -> Principal | None:
         """The caller, once he was counted. Raises TooMany."""
         reads = reads_of(visit.scope)
         may_be_stale = route.kind in ("sign-in", "auth", "health")
-        principal = await reads.identify(visit.headers, address, may_be_stale=may_be_stale)
+        principal = await reads.identify(visit.headers, visit.address, may_be_stale=may_be_stale)
         collection = reads.canonical(route.collection)
-        await limits_of(visit.scope).require(visit.method, route, collection, principal, address)
+        await limits_of(visit.scope).require(visit.method, route, collection, principal, visit.address)
         return principal
 
 
 def forwarding_of(scope: Scope) -> Forwarding:
     return scope["state"]["forwarding"]
+
+
+def address_of(scope: Scope) -> str:
+    client: tuple[str, int] | None = scope.get("client")
+    return forwarding_of(scope).client_address(client[0] if client else LOCAL_PEER, scope["headers"])
 
 
 def reads_of(scope: Scope) -> Reads:

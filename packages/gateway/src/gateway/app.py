@@ -36,31 +36,33 @@ from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_htt
 from gateway.adapters.valkey_revocations import ValkeyRevocations
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.admit import Admission
-from gateway.aim_read import Aims
-from gateway.answer_read import Reads
-from gateway.cache_routes import operator_cache
-from gateway.core.client_address import TrustedProxies
-from gateway.core.sealed_session import SessionSeal
-from gateway.core.session_token import OWN_AUDIENCE, Terms
-from gateway.end_sessions import Endings, Nobody
-from gateway.explain_read import Explaining
+from gateway.core.front_door.client_address import TrustedProxies
+from gateway.core.sessions.sealed_session import SessionSeal
+from gateway.core.sessions.session_token import OWN_AUDIENCE, Terms
 from gateway.forward import Forwarding
-from gateway.hear_revocations import Obedience
-from gateway.identify import Callers, TokenCheck
 from gateway.limit import Limits
-from gateway.load_read import Loading
-from gateway.note_use import Uses
 from gateway.observe import Sampling
 from gateway.open_forwarding import RuleParts, build_forwarding, open_rules
 from gateway.open_reads import ReadGround, open_read_ground, terms_of
-from gateway.operator_routes import OperatorGate, operator_rules, operator_sessions
+from gateway.operator_routes import OperatorGate, operator_rules, operator_sessions, operator_sign_ins
+from gateway.reads.aim import Aims
+from gateway.reads.answer import Reads
+from gateway.reads.explain import Explaining
+from gateway.reads.load import Loading
+from gateway.reads.routes import operator_cache
 from gateway.report_health import HealthReport
 from gateway.routes import Gateway, install_refusals, router
-from gateway.session_routes import Sessions
-from gateway.session_routes import router as session_router
+from gateway.sessions.ask_pocketbase import TokenQuestions
+from gateway.sessions.end import Endings, Nobody
+from gateway.sessions.hear_revocations import Obedience
+from gateway.sessions.identify import Callers, Confirming, TokenCheck
+from gateway.sessions.impersonate import Impersonations
+from gateway.sessions.note_use import Uses
+from gateway.sessions.recheck import Rechecks
+from gateway.sessions.routes import Sessions
+from gateway.sessions.routes import router as session_router
+from gateway.sessions.sign_in import SignIns
 from gateway.settings import Settings
-from gateway.sign_in import SignIns
-from gateway.watch_records import Rechecks
 
 
 class State(TypedDict):
@@ -109,10 +111,11 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
         proxies = TrustedProxies.parse(settings.trusted_proxies)
         operator = operations_app(own, partial(metrics_of_all, place.directory) if place else own_metrics)
         operator.include_router(operator_router(settings, collections, sessions))
+        operator.include_router(impersonation_router(settings, collections, control, sign_ins))
         operator.include_router(rules_router(settings, ruled, collections))
         operator.include_router(explain_router(settings, ground, aims, loading))
         install_refusals(operator)
-        loops = (*sessions.loops, *ruled.loops, *ground_loops(ground, sessions, collections))
+        loops = (*sessions.loops, *ruled.loops, *ground_loops(ground, collections))
         async with operations_of(settings, operator, place), running(*loops):
             yield State(
                 reads=build_reads(
@@ -138,6 +141,14 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
 def operator_router(settings: Settings, collections: PocketBaseCollections, sessions: SessionParts) -> APIRouter:
     key = settings.operator_key.get_secret_value() if settings.operator_key else None
     return operator_sessions(OperatorGate(key), collections, sessions.store, sessions.endings)
+
+
+def impersonation_router(
+    settings: Settings, collections: PocketBaseCollections, control: PocketBase, sign_ins: SignIns
+) -> APIRouter:
+    key = settings.operator_key.get_secret_value() if settings.operator_key else None
+    impersonations = Impersonations(PocketBaseRecords(control), sign_ins)
+    return operator_sign_ins(OperatorGate(key), collections, sign_ins, impersonations)
 
 
 def rules_router(settings: Settings, ruled: RuleParts, collections: PocketBaseCollections) -> APIRouter:
@@ -168,7 +179,8 @@ def build_sessions(
     store = ValkeySessions(valkey, seal, grace_seconds=grace_seconds, max_sessions=settings.max_sessions)
     revocations, uses = ValkeyRevocations(valkey), Uses(store)
     outward = BusRevocations(ground.bus) if ground.bus else None
-    endings = Endings(store, upstream, outward or Nobody())
+    asking = TokenQuestions(upstream)
+    endings = Endings(store, asking, outward or Nobody())
     trusted = TrustedIssuer(settings.issuer, OWN_AUDIENCE, ("ES256",), leeway_seconds=0)
     callers = Callers(
         TokenCheck(key.verification_key, trusted),
@@ -176,23 +188,26 @@ def build_sessions(
         endings,
         revocations,
         uses,
+        confirming=Confirming(asking, ground.watch),
         max_known=settings.known_sessions,
         grace_seconds=grace_seconds,
         is_strict=settings.strict_tokens,
     )
     endings.also_tell(callers)
     endings.also_tell(ground.watch)
+    ground.watch.also_tell(callers)
     obedience = Obedience(endings)
     listen = partial(revocations.listen, callers, obedience, ground.watch)
     loops = (listen, obedience.run, endings.run, uses.run)
-    others = (partial(outward.listen, callers, obedience),) if outward else ()
-    return SessionParts(store, endings, callers, (*loops, *others))
+    if ground.bus and outward:
+        rechecks = Rechecks(ground.bus, store, endings, asking, ground.watch)
+        ground.watch.also_tell(rechecks)
+        loops = (*loops, partial(outward.listen, callers, obedience), rechecks.listen, rechecks.sweep)
+    return SessionParts(store, endings, callers, loops)
 
 
-def ground_loops(ground: ReadGround, sessions: SessionParts, collections: PocketBaseCollections) -> tuple[Loop, ...]:
-    if ground.bus is None:
-        return (collections.keep_current,)
-    return (ground.watch.listen, ground.watch.learn, Rechecks(ground.bus, sessions.endings, ground.watch).run)
+def ground_loops(ground: ReadGround, collections: PocketBaseCollections) -> tuple[Loop, ...]:
+    return (ground.watch.listen, ground.watch.learn) if ground.bus else (collections.keep_current,)
 
 
 def build_reads(

@@ -8,6 +8,8 @@ from typing import Any, Protocol, cast
 import orjson
 
 from common.core.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
+from gateway.bodies.receive import Incoming
+from gateway.bodies.take_in import Expected
 from gateway.carry_write import (
     MAX_ANSWER_BYTES,
     METHODS,
@@ -18,24 +20,29 @@ from gateway.carry_write import (
     taken_in,
     upstream_request,
 )
-from gateway.core.batch import BatchItem, BatchOperation, batch_accepts, batch_items, batch_operation, upstream_batch
-from gateway.core.batch_refusals import item_failed
-from gateway.core.catalogue import Collection
-from gateway.core.exchange import UpstreamAnswer
-from gateway.core.headers import replaced_body
+from gateway.core.batches.batch import (
+    BatchItem,
+    BatchOperation,
+    batch_accepts,
+    batch_items,
+    batch_operation,
+    upstream_batch,
+)
+from gateway.core.batches.batch_refusals import item_failed
+from gateway.core.collections.catalogue import Collection
+from gateway.core.front_door.exchange import UpstreamAnswer
+from gateway.core.front_door.headers import replaced_body
+from gateway.core.front_door.pocketbase_route import Route
+from gateway.core.front_door.query import Query
 from gateway.core.operation import Write
-from gateway.core.pocketbase_route import Route
-from gateway.core.principal import Principal
-from gateway.core.query import Query
 from gateway.core.refusals import UnreadableAnswer
 from gateway.core.request import Call
+from gateway.core.sessions.principal import Principal
 from gateway.follow_write import effects_of
-from gateway.judge import Hearing
+from gateway.judging.judge import Hearing
+from gateway.judging.read_once import StoredRecords
 from gateway.open_hearing import hearing_of
-from gateway.read_once import StoredRecords
-from gateway.receive import Incoming
 from gateway.reply import Reply
-from gateway.take_in import Expected
 
 NO_BATCH_ANSWER = "PocketBase's answer to a batch is none."
 

@@ -1,19 +1,19 @@
 """Reads records from PocketBase for one caller, between the rules that come before and those that come after."""
 
+from gateway.bodies.receive import Incoming, watched
 from gateway.carry_write import MAX_ANSWER_BYTES, OVERLONG, KnownCollections, collected
-from gateway.core.catalogue import Collection
-from gateway.core.cross_origin import ALLOW_ORIGIN
-from gateway.core.exchange import Upstream, UpstreamAnswer, UpstreamRequest
-from gateway.core.expand_paths import expands_of
-from gateway.core.headers import inbound, read_here, replaced_body
+from gateway.core.collections.catalogue import Collection
+from gateway.core.collections.expand_paths import expands_of
+from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
+from gateway.core.front_door.exchange import Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.core.front_door.headers import inbound, read_here, replaced_body
 from gateway.core.operation import Read
 from gateway.core.refusals import UnreadableAnswer
 from gateway.core.request import Call
-from gateway.judge import Hearing, Judge
+from gateway.judging.judge import Hearing, Judge
 from gateway.open_hearing import hearing_of
-from gateway.receive import Incoming, watched
 from gateway.reply import Reply
-from gateway.sign_in import SignIns
+from gateway.sessions.sign_in import SignIns
 
 
 class RecordReads:

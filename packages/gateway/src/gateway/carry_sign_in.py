@@ -6,29 +6,31 @@ from typing import Any, Protocol, cast
 
 import orjson
 
+from common.core.errors import ServiceError
+from gateway.bodies.receive import Incoming
+from gateway.bodies.take_in import Intake
 from gateway.carry_write import OVERLONG, KnownCollections, check_size, collected, taken_in, upstream_request
-from gateway.core.account_change import TAKES_OVER
-from gateway.core.catalogue import Collection
-from gateway.core.cross_origin import ALLOW_ORIGIN
-from gateway.core.exchange import UpstreamAnswer
-from gateway.core.expand_paths import expands_of
-from gateway.core.field_values import settled
-from gateway.core.headers import inbound, replaced_body
-from gateway.core.json_body import is_object
+from gateway.core.bodies.json_body import is_object
+from gateway.core.bodies.record_body import ReceivedBody
+from gateway.core.bodies.struct_bodies import AUTH_BODIES, identity_in, struct_document, struct_fields
+from gateway.core.collections.catalogue import Collection
+from gateway.core.collections.expand_paths import expands_of
+from gateway.core.collections.field_values import settled
+from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
+from gateway.core.front_door.exchange import UpstreamAnswer
+from gateway.core.front_door.headers import inbound, replaced_body
 from gateway.core.operation import Read, Write
-from gateway.core.record_body import ReceivedBody
 from gateway.core.refusals import UnreadableAnswer
 from gateway.core.request import Call
-from gateway.core.struct_bodies import AUTH_BODIES, identity_in, struct_document, struct_fields
-from gateway.core.upload_checks import PLAIN_BODY_BYTES
-from gateway.end_sessions import Endings
+from gateway.core.sessions.account_change import TAKES_OVER
+from gateway.core.sessions.refused_sign_up import unmade, was_tried
+from gateway.core.uploads.upload_checks import PLAIN_BODY_BYTES
 from gateway.follow_write import Writing, effects_of_auth
-from gateway.judge import Hearing, Judge
+from gateway.judging.judge import Hearing, Judge
 from gateway.open_hearing import hearing_of
-from gateway.receive import Incoming
 from gateway.reply import Reply
-from gateway.sign_in import Origin, SignIns
-from gateway.take_in import Intake
+from gateway.sessions.end import Endings
+from gateway.sessions.sign_in import Origin, SignIns
 
 REFRESH = "auth-refresh"
 MAX_SIGN_IN_BYTES = 1024 * 1024
@@ -46,6 +48,14 @@ class Entry:
     @property
     def endpoint(self) -> str:
         return self.call.request.route.after[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The body as it goes to PocketBase, and why no record may be made of it, if none may."""
+
+    fields: Mapping[str, Any]
+    refusal: ServiceError | None = None
 
 
 class Attempts(Protocol):
@@ -81,17 +91,21 @@ class SignInCalls:
         entry = Entry(call, collection, origin, hearing_of(self._judge, call))
         entry.hearing.rules.check_loaded()
         async with taken_in(self._intake, call, incoming) as received:
-            fields = await self._checked(entry, received)
-            document = struct_document(fields) if call.media.kind != "none" else None
-            request, effects = upstream_request(call, document), effects_of_auth(call, fields)
+            checked = await self._checked(entry, received)
+            document = struct_document(checked.fields) if call.media.kind != "none" else None
+            request, effects = upstream_request(call, document), effects_of_auth(call, checked.fields)
             async with self._writing.exchange(request, effects, call.principal) as answer:
-                await self._answered(entry, answer, reply)
+                if checked.refusal and answer.status == 400:
+                    await refused_sign_up(checked.refusal, answer, reply)
+                else:
+                    await self._answered(entry, answer, reply)
 
-    async def _checked(self, entry: Entry, received: ReceivedBody) -> Mapping[str, Any]:
-        fields = struct_fields(received, AUTH_BODIES[entry.endpoint])
-        if identity := identity_in(fields):
+    async def _checked(self, entry: Entry, received: ReceivedBody) -> Checked:
+        known = AUTH_BODIES[entry.endpoint]
+        fields = struct_fields(received, known)
+        if identity := identity_in(fields, known):
             await self._attempts.identified(entry.collection.name, entry.endpoint, identity)
-        return await with_ruled_record(fields, entry) if entry.endpoint == TAKES_OVER else fields
+        return await with_ruled_record(fields, entry) if entry.endpoint == TAKES_OVER else Checked(fields)
 
     async def _answered(self, entry: Entry, answer: UpstreamAnswer, reply: Reply) -> None:
         principal = entry.call.principal
@@ -116,15 +130,27 @@ class SignInCalls:
         await reply.whole(200, headers, swapped)
 
 
-async def with_ruled_record(fields: Mapping[str, Any], entry: Entry) -> Mapping[str, Any]:
-    """The body with the record that it asks PocketBase to make, should the provider's user be new."""
+async def with_ruled_record(fields: Mapping[str, Any], entry: Entry) -> Checked:
+    """The body with the record that it asks PocketBase to make, should the provider's user be new: judged even where
+    the client says nothing of it."""
     created, collection = fields.get("createData"), entry.collection
-    if not is_object(created):
-        return fields
+    if created is not None and not is_object(created):
+        return Checked(fields)
     query = dict(entry.call.query.pairs)
-    write = Write("create", collection.name, None, settled(created, collection.fields), query=query)
-    write = await entry.hearing.before_write(write)
-    return {**fields, "createData": dict(write.fields)}
+    write = Write("create", collection.name, None, settled(created or {}, collection.fields), query=query)
+    try:
+        write = await entry.hearing.before_write(write)
+    except ServiceError as error:
+        return Checked(unmade(fields), error)
+    return Checked({**fields, "createData": dict(write.fields)} if created or write.fields else fields)
+
+
+async def refused_sign_up(refusal: ServiceError, answer: UpstreamAnswer, reply: Reply) -> None:
+    """Raises the refusal, unless PocketBase has refused for a reason of its own."""
+    body = await collected(answer.chunks(), MAX_SIGN_IN_BYTES, UnreadableAnswer(OVERLONG))
+    if was_tried(body):
+        raise refusal
+    await reply.whole(answer.status, [*replaced_body(inbound(answer.headers), body), ALLOW_ORIGIN], body)
 
 
 async def with_ruled_answer(body: bytes, read: Read, hearing: Hearing) -> bytes:

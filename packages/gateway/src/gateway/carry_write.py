@@ -7,28 +7,28 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from common.core.errors import ServiceError
-from gateway.core.account_change import account_changes
-from gateway.core.catalogue import Collection
-from gateway.core.cross_origin import ALLOW_ORIGIN
-from gateway.core.exchange import UpstreamAnswer, UpstreamRequest
-from gateway.core.field_values import settled_body
-from gateway.core.form_query import form_query
-from gateway.core.headers import declared_length, inbound, read_here, replaced_body
+from gateway.bodies.inspect_uploads import inspect
+from gateway.bodies.receive import TOO_LARGE, Incoming
+from gateway.bodies.take_in import NO_FILES, Expected, Intake
+from gateway.core.bodies.record_body import ReceivedBody, RecordBody, UpstreamBody, record_body, streamed, upstream_body
+from gateway.core.caching.write_reach import changed_by
+from gateway.core.collections.catalogue import Collection
+from gateway.core.collections.field_values import settled_body
+from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
+from gateway.core.front_door.exchange import UpstreamAnswer, UpstreamRequest
+from gateway.core.front_door.form_query import form_query
+from gateway.core.front_door.headers import declared_length, inbound, read_here, replaced_body
+from gateway.core.front_door.pocketbase_route import Route
 from gateway.core.operation import Write, WriteAction
-from gateway.core.pocketbase_route import Route
-from gateway.core.record_body import ReceivedBody, RecordBody, UpstreamBody, record_body, streamed, upstream_body
 from gateway.core.refusals import TooLarge, UnreadableAnswer
 from gateway.core.request import Call
-from gateway.core.upload_checks import DEFAULT_MAX_PIXELS, accepts, max_body_bytes
-from gateway.core.write_reach import changed_by
+from gateway.core.sessions.account_change import account_changes
+from gateway.core.uploads.upload_checks import DEFAULT_MAX_PIXELS, accepts, max_body_bytes
 from gateway.follow_write import Effects, Writing
-from gateway.inspect_uploads import inspect
-from gateway.judge import Hearing, Judge
+from gateway.judging.judge import Hearing, Judge
 from gateway.open_hearing import hearing_of
-from gateway.receive import TOO_LARGE, Incoming
 from gateway.reply import Reply
-from gateway.sign_in import SignIns
-from gateway.take_in import NO_FILES, Expected, Intake
+from gateway.sessions.sign_in import SignIns
 
 ACTIONS: Mapping[str, WriteAction] = {"POST": "create", "PATCH": "update", "DELETE": "delete"}
 METHODS: Mapping[WriteAction, str] = {action: method for method, action in ACTIONS.items()}
@@ -69,7 +69,7 @@ class WriteParts:
         after = ("records",) if write.record_id is None else ("records", write.record_id)
         route = Route("records", ("collections",), collection.name, after)
         changes = account_changes(METHODS[write.action], route, collection, write.fields)
-        return Effects(changed_by(write.action, collection, self.collections.known), [(collection, changes)])
+        return Effects(changed_by(write.action, collection, self.collections.known), changes)
 
     async def headers_back(self, call: Call, answer: UpstreamAnswer) -> list[tuple[bytes, bytes]]:
         successor = await self.sign_ins.rolled(call.principal, call.request.headers)

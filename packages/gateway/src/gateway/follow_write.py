@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.core.account_change import (
+from gateway.core.front_door.exchange import Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.core.request import Call
+from gateway.core.sessions.account_change import (
     CHANGED_THOUGH_REFUSED,
     Doubtful,
     Ended,
@@ -13,10 +15,7 @@ from gateway.core.account_change import (
     account_changes,
     changes_record,
 )
-from gateway.core.catalogue import Collection
-from gateway.core.exchange import Upstream, UpstreamAnswer, UpstreamRequest
-from gateway.core.principal import Principal
-from gateway.core.request import Call
+from gateway.core.sessions.principal import Principal
 
 
 class ChangeSink(Protocol):
@@ -26,20 +25,20 @@ class ChangeSink(Protocol):
 
 
 class SessionsFollowing(Protocol):
-    async def follow(self, changes: Sequence[Ended | Doubtful], collection: Collection) -> None:
+    async def follow(self, changes: Sequence[Ended | Doubtful]) -> None:
         """End the sessions that such changes end; never raises."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """`collections` are ids of what may have changed, `accounts` the changes to auth records, each in its collection.
+    """`collections` are ids of what may have changed, `accounts` the changes to auth records.
 
     `also_refused` are statuses of a refusal that comes after something was changed.
     """
 
     collections: frozenset[str] = frozenset()
-    accounts: Sequence[tuple[Collection, Sequence[Ended | Doubtful]]] = ()
+    accounts: Sequence[Ended | Doubtful] = ()
     also_refused: frozenset[int] = frozenset()
 
 
@@ -72,17 +71,15 @@ class Writing:
         if status < 300 or status in effects.also_refused:
             await self._tell(effects)
         if status < 300:
-            for collection, changes in effects.accounts:
-                await self._endings.follow(changes, collection)
+            await self._endings.follow(effects.accounts)
 
     async def _follow_unanswered(self, effects: Effects, principal: Principal | None) -> None:
         """Done or not, nobody knows. Only the caller's own sessions are looked at: else anybody could end anybody's by
         asking for a change while PocketBase is away.
         """
         await self._tell(effects)
-        for collection, changes in effects.accounts:
-            if principal and any(change.owner == principal.owner for change in changes):
-                await self._endings.follow([Doubtful(principal.owner)], collection)
+        if principal and any(change.owner == principal.owner for change in effects.accounts):
+            await self._endings.follow([Doubtful(principal.owner)])
 
     async def _tell(self, effects: Effects) -> None:
         if effects.collections:
@@ -96,7 +93,7 @@ def effects_of_auth(call: Call, fields: Fields) -> Effects:
         return Effects()
     changed = frozenset({collection.id}) if changes_record(route) else frozenset[str]()
     changes = account_changes(call.request.method, route, collection, fields)
-    return Effects(changed, [(collection, changes)], CHANGED_THOUGH_REFUSED)
+    return Effects(changed, changes, CHANGED_THOUGH_REFUSED)
 
 
 def effects_of(found: Iterable[Effects]) -> Effects:

@@ -3,28 +3,29 @@
 from typing import Protocol
 
 from common.core.errors import InvalidRequest, ServiceError
+from gateway.bodies.receive import TOO_LARGE, Incoming
 from gateway.carry_batch import Batches
 from gateway.carry_read import RecordReads
 from gateway.carry_sign_in import SignInCalls
+from gateway.carry_subscription import Subscriptions
 from gateway.carry_write import ACTIONS, RecordWrites, canonical_query
+from gateway.core.bodies.media_type import of_request
 from gateway.core.body_refusals import TooSlow
-from gateway.core.catalogue import Collection
-from gateway.core.client_address import TrustedProxies
-from gateway.core.headers import declared_length
-from gateway.core.media_type import of_request
-from gateway.core.principal import Principal
-from gateway.core.query import MAX_QUERY_BYTES, parse
+from gateway.core.collections.catalogue import Collection, unknown_to
+from gateway.core.front_door.client_address import TrustedProxies
+from gateway.core.front_door.headers import declared_length
+from gateway.core.front_door.query import MAX_QUERY_BYTES, parse
 from gateway.core.refusals import TooLarge
 from gateway.core.request import Call, Request
+from gateway.core.sessions.principal import Principal
 from gateway.pass_on import Passing
-from gateway.receive import TOO_LARGE, Incoming
 from gateway.reply import Reply
 
 __all__ = ["Forwarding", "Request"]
 
 
 class Collections(Protocol):
-    async def admitted(self, spelling: str) -> Collection: ...
+    async def admitted(self, spelling: str, unknown: str) -> Collection: ...
 
 
 class Forwarding:
@@ -36,6 +37,7 @@ class Forwarding:
         writes: RecordWrites,
         batches: Batches,
         sign_ins: SignInCalls,
+        subscriptions: Subscriptions,
         passing: Passing,
         proxies: TrustedProxies,
         max_body_bytes: int,
@@ -45,6 +47,7 @@ class Forwarding:
         self._writes = writes
         self._batches = batches
         self._sign_ins = sign_ins
+        self._subscriptions = subscriptions
         self._passing = passing
         self.client_address = proxies.client_address
         self.max_body_bytes = max_body_bytes
@@ -70,6 +73,8 @@ class Forwarding:
                 await self._reads.carry(call, collection, incoming, reply)
             case "sign-in", Collection() as collection:
                 await self._sign_ins.carry(call, collection, incoming, reply)
+            case "realtime", _ if not call.request.is_read:
+                await self._subscriptions.carry(call, incoming, reply)
             case _:
                 await self._passing.pass_on(call, incoming, reply)
 
@@ -77,8 +82,8 @@ class Forwarding:
         """What can be refused unread is refused here."""
         self._check_size(request)
         media, query = of_request(request.method, request.headers), parse(request.query)
-        spelling = request.route.collection
-        collection = await self._collections.admitted(spelling) if spelling is not None else None
+        spelling, unknown = request.route.collection, unknown_to(request.method, request.route.kind)
+        collection = await self._collections.admitted(spelling, unknown) if spelling is not None else None
         return canonical_query(Call(request, media, query, collection, principal))
 
     def _check_size(self, request: Request) -> None:

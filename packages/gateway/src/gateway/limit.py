@@ -1,10 +1,13 @@
 """Who has had enough for now: users by their record, guests by their address, and whoever signs in by both."""
 
+import hashlib
+
 from common.core.rate_limit_decision import Decision, LimitReached
+from common.core.rate_limit_rule import DEFAULT
 from common.limiter import By, RateLimiter, Rules, client_network
-from gateway.core.limits import TOO_MANY, action_of, rule_for
-from gateway.core.pocketbase_route import Route
-from gateway.core.principal import Principal
+from gateway.core.front_door.limits import TOO_MANY, action_of, rule_for
+from gateway.core.front_door.pocketbase_route import Route
+from gateway.core.sessions.principal import Principal
 
 
 class TooMany(LimitReached):
@@ -43,14 +46,23 @@ class Limits:
         if action != "auth" or principal is not None:
             await self._use(rule, counted_by(principal, address))
 
+    async def require_default(self, address: str) -> None:
+        """Count a use of what is no part of PocketBase. Raises TooMany."""
+        await self._use(DEFAULT, By(address=client_network(address)))
+
     async def identified(self, collection: str, endpoint: str, identity: str) -> None:
         """Count an attempt to come in as `identity`, from wherever it is made. Raises TooMany."""
-        await self._use(self.rule("auth", collection, endpoint), By(principal=f"{collection}/{identity.casefold()}"))
+        await self._use(self.rule("auth", collection, endpoint), By(principal=f"{collection}/{attempted(identity)}"))
 
     async def _use(self, rule: str, by: By) -> None:
         decision = await self._limiter.check(rule, by)
         if not decision.allowed:
             raise TooMany(decision)
+
+
+def attempted(identity: str) -> str:
+    """Of one size, since a client may name anybody at any length; and nobody's address is left where it is counted."""
+    return hashlib.blake2b(identity.casefold().encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def counted_by(principal: Principal | None, address: str) -> By:

@@ -1,6 +1,8 @@
 """What is told of each request: counts for Prometheus, and a log line for errors, refusals and writes, and for a sample
 of the rest."""
 
+from functools import lru_cache
+
 import structlog
 from prometheus_client import Counter, Histogram
 
@@ -26,6 +28,7 @@ SECONDS = Histogram(
 )
 
 MAX_COLLECTIONS = 100
+MAX_KINDS = 1024
 MAX_PATH_LENGTH = 200
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = SAFE | {"POST", "PATCH", "PUT", "DELETE"}
@@ -49,6 +52,16 @@ def operations(collection: str, action: str, shared: str, outcome: str) -> Count
     return OPERATIONS.labels(_collections.bounded(collection), action, shared, outcome)
 
 
+@lru_cache(maxsize=MAX_KINDS)
+def requests(route: str, method: str, status: str) -> Counter:
+    return REQUESTS.labels(route, method, status)
+
+
+@lru_cache(maxsize=MAX_KINDS)
+def durations(route: str) -> Histogram:
+    return SECONDS.labels(route)
+
+
 def tell(
     *,
     route: str,
@@ -62,8 +75,8 @@ def tell(
 ) -> None:
     """Never the query: it may bear tokens. Status 0 stands for a client that left before the answer."""
     known = method if method in _METHODS else "other"
-    REQUESTS.labels(route, known, f"{status // 100}xx" if status else "gone").inc()
-    SECONDS.labels(route).observe(seconds)
+    requests(route, known, f"{status // 100}xx" if status else "gone").inc()
+    durations(route).observe(seconds)
     if 0 < status < 400 and known in SAFE and not is_sampled:
         return
     write = logger.error if status >= 500 else logger.info

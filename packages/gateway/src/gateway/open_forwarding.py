@@ -10,28 +10,29 @@ from gateway.adapters.http_classifier import open_http_classifier
 from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords
 from gateway.adapters.rule_folder import RuleFolder
 from gateway.adapters.upload_spool import UploadSpool
+from gateway.bodies.take_in import Intake
 from gateway.carry_batch import Batches
 from gateway.carry_read import RecordReads
 from gateway.carry_sign_in import SignInCalls
+from gateway.carry_subscription import Subscriptions
 from gateway.carry_write import RecordWrites, WriteParts
-from gateway.core.body_pace import Pace
-from gateway.core.client_address import TrustedProxies
-from gateway.core.exchange import Upstream
-from gateway.core.moderation import guards_of
-from gateway.core.rule_journal import Journal
-from gateway.core.rule_set import RuleSet
-from gateway.end_sessions import Endings
+from gateway.core.bodies.body_pace import Pace
+from gateway.core.front_door.client_address import TrustedProxies
+from gateway.core.front_door.exchange import Upstream
+from gateway.core.rule_files.journal import Journal
+from gateway.core.rule_files.moderation import guards_of
+from gateway.core.rule_files.rule_set import RuleSet
 from gateway.follow_write import ChangeSink, Writing
 from gateway.forward import Forwarding
 from gateway.isolate.lanes import open_lanes
-from gateway.judge import FixedRules, Judge
+from gateway.judging.judge import FixedRules, Judge
+from gateway.judging.moderate import Moderator
+from gateway.judging.run_rule import Runner
 from gateway.limit import Limits
-from gateway.moderate import Moderator
 from gateway.pass_on import Passing
-from gateway.run_rule import Runner
+from gateway.sessions.end import Endings
+from gateway.sessions.sign_in import SignIns
 from gateway.settings import Settings
-from gateway.sign_in import SignIns
-from gateway.take_in import Intake
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def build_forwarding(
             attempts=limits,
             collections=collections,
         ),
+        subscriptions=Subscriptions(upstream, intake, judge.rules, collections),
         passing=Passing(upstream, writing, intake, limits),
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         max_body_bytes=settings.max_body_bytes,

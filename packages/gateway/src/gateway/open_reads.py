@@ -18,12 +18,12 @@ from common.adapters.valkey_rate_limit import ValkeyCounters
 from common.cache import Cache, CacheOptions, Codec, open_cache, typed
 from common.core.errors import UpstreamUnavailable
 from common.limiter import open_limiter
-from gateway.core.kept_answer import Kept, KeptAnswer, KeptMember
-from gateway.core.limits import rules_of
+from gateway.core.caching.kept_answer import Kept, KeptAnswer, KeptMember
+from gateway.core.front_door.limits import rules_of
 from gateway.limit import Limits
-from gateway.load_read import Terms
+from gateway.reads.load import Terms
+from gateway.reads.watch import SOURCE, Listing, RecordWatch
 from gateway.settings import Settings
-from gateway.watch_records import SOURCE, Listing, RecordWatch
 
 logger = structlog.get_logger(__name__)
 
@@ -86,6 +86,7 @@ def options_of(settings: Settings) -> CacheOptions:
     silence_seconds = settings.cache_silence_seconds
     return CacheOptions(
         memory_bytes=settings.cache_memory_bytes,
+        shared_bytes=settings.cache_shared_bytes,
         shared_value_bytes=settings.cache_answer_bytes,
         silence_seconds=silence_seconds,
         beat_seconds=silence_seconds / 4,

@@ -1,19 +1,21 @@
 """What operators may do, on the loopback listener alone and with the operator key alone."""
 
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Body, Depends, Request, Response
 
 from common.core.errors import NotFound
-from gateway.core.catalogue import Collection
-from gateway.core.headers import bearer_token
-from gateway.core.operator_key import check_operator_key
-from gateway.core.pocketbase_route import NOT_FOUND
-from gateway.core.rule_journal import Journal
-from gateway.core.rule_report import report
-from gateway.core.rule_set import RuleSet
-from gateway.core.session import Owner, SessionList, shown
-from gateway.end_sessions import Endings
+from gateway.core.collections.catalogue import Collection
+from gateway.core.front_door.headers import bearer_token
+from gateway.core.front_door.pocketbase_route import NOT_FOUND
+from gateway.core.rule_files.journal import Journal
+from gateway.core.rule_files.report import report
+from gateway.core.rule_files.rule_set import RuleSet
+from gateway.core.sessions.operator_key import check_operator_key
+from gateway.core.sessions.session import Owner, SessionList, shown
+from gateway.sessions.end import Endings
+from gateway.sessions.impersonate import Impersonations
+from gateway.sessions.sign_in import SignIns
 
 
 class AdmittedCollections(Protocol):
@@ -78,5 +80,23 @@ def operator_sessions(
 
     async def owner(collection: str, record: str) -> Owner:
         return Owner((await collections.admitted(collection)).id, record)
+
+    return router
+
+
+def operator_sign_ins(
+    gate: OperatorGate, collections: AdmittedCollections, sign_ins: SignIns, impersonations: Impersonations
+) -> APIRouter:
+    """What the public listener refuses to everybody, superusers included."""
+    router = APIRouter(prefix="/operator", dependencies=[Depends(gate)])
+
+    @router.post("/users/{collection}/{record}/impersonate")
+    async def impersonate(
+        request: Request, collection: str, record: str, duration: Annotated[int, Body(embed=True, ge=0)] = 0
+    ) -> Response:
+        found, address = await collections.admitted(collection), request.client.host if request.client else ""
+        origin = sign_ins.origin(request.scope["headers"], address, "impersonate")
+        told = await impersonations.impersonate(found, record, origin, seconds=duration)
+        return Response(told, headers={"cache-control": "no-store"}, media_type="application/json")
 
     return router

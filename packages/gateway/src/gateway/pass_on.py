@@ -1,30 +1,29 @@
-"""Passes on what is no record and signs nobody in: health, files, realtime, and what comes before a sign-in."""
+"""Passes on what is no record and signs nobody in: health, files, streams, and what comes before a sign-in."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.bodies.receive import Incoming, watched
+from gateway.bodies.take_in import Intake
 from gateway.carry_sign_in import Attempts
 from gateway.carry_write import check_size, taken_in, upstream_request
-from gateway.core.cross_origin import ALLOW_ORIGIN
-from gateway.core.exchange import Upstream, UpstreamAnswer, UpstreamRequest
-from gateway.core.headers import inbound
-from gateway.core.record_body import UpstreamBody
-from gateway.core.request import Call
-from gateway.core.struct_bodies import (
+from gateway.core.bodies.record_body import UpstreamBody
+from gateway.core.bodies.struct_bodies import (
     AUTH_BODIES,
     FILE_TOKEN_BODY,
-    REALTIME_BODY,
     Shape,
     identity_in,
     oauth2_redirect_form,
     struct_document,
     struct_fields,
 )
-from gateway.core.upload_checks import PLAIN_BODY_BYTES
+from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
+from gateway.core.front_door.exchange import Upstream, UpstreamAnswer, UpstreamRequest
+from gateway.core.front_door.headers import inbound, unshared
+from gateway.core.request import Call
+from gateway.core.uploads.upload_checks import PLAIN_BODY_BYTES
 from gateway.follow_write import Writing, effects_of_auth
-from gateway.receive import Incoming, watched
 from gateway.reply import Reply
-from gateway.take_in import Intake
 
 
 class Passing:
@@ -51,6 +50,8 @@ class Passing:
         )
         async with self._upstream.exchange(request) as answer:
             headers = [*inbound(answer.headers), ALLOW_ORIGIN]
+            if call.collection and any(field.is_protected for field in call.collection.fields):
+                headers = unshared(headers)  # PocketBase lets everybody keep what took a token to get
             if is_endless:
                 headers = [item for item in headers if item[0] != b"x-accel-buffering"]
                 headers.append((b"x-accel-buffering", b"no"))
@@ -70,7 +71,7 @@ class Passing:
                 await passed_on(answer, reply)
 
     async def _count(self, call: Call, fields: Mapping[str, Any]) -> None:
-        if call.collection and (identity := identity_in(fields)):
+        if call.collection and (identity := identity_in(fields, shape_of(call))):
             await self._attempts.identified(call.collection.name, call.request.route.after[-1], identity)
 
 
@@ -80,8 +81,6 @@ async def passed_on(answer: UpstreamAnswer, reply: Reply) -> None:
 
 def shape_of(call: Call) -> Mapping[str, Shape]:
     route = call.request.route
-    if route.kind == "realtime":
-        return REALTIME_BODY
     return FILE_TOKEN_BODY if route.kind == "file-token" else AUTH_BODIES[route.after[-1]]
 
 

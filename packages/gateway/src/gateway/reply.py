@@ -8,7 +8,7 @@ from starlette.types import Message, Send
 from common.core.errors import ServiceError
 from common.core.rate_limit_decision import Decision, LimitReached
 from common.serving.rate_limit_headers import rate_limit_headers
-from gateway.core.cross_origin import ALLOW_ORIGIN
+from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
 from gateway.core.refusal_answer import body_of, headers_of, status_of
 
 CLOSE = (b"connection", b"close")

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from common.core.errors import ServiceError
+from gateway.core.front_door.pocketbase_route import nothing_for
 from gateway.core.health_report import as_text, is_healthy, public
-from gateway.core.pocketbase_route import NOT_FOUND
 from gateway.core.refusal_answer import body_of, headers_of, shape, status_of
 from gateway.report_health import HealthReport
 
@@ -93,12 +94,21 @@ def health_answer(request: Request, states: dict[str, str], status: int) -> Resp
 def install_refusals(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, to_refusal)
     app.add_exception_handler(ServiceError, to_answer)
+    app.add_exception_handler(RequestValidationError, to_named_parameters)
 
 
-async def to_refusal(_request: Request, error: Exception) -> JSONResponse:
+async def to_refusal(request: Request, error: Exception) -> JSONResponse:
     """Unknown paths and methods alike are refused as PocketBase refuses them."""
     status = cast(HTTPException, error).status_code
-    return JSONResponse(shape(404, NOT_FOUND), 404) if status in (404, 405) else JSONResponse(shape(status, ""), status)
+    if status in (404, 405):
+        return JSONResponse(shape(404, nothing_for(request.method)), 404)
+    return JSONResponse(shape(status, ""), status)
+
+
+async def to_named_parameters(_request: Request, error: Exception) -> JSONResponse:
+    """Names what was wrong and repeats no value."""
+    names = sorted({str(fault["loc"][-1]) for fault in cast(RequestValidationError, error).errors()})
+    return JSONResponse(shape(400, f"Missing or malformed: {', '.join(names)}."), 400)
 
 
 async def to_answer(_request: Request, error: Exception) -> Response:

@@ -11,12 +11,12 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
-from gateway.core import rule_registry
-from gateway.core.model_validation import Models
 from gateway.core.operation import ACTIONS, Action, Read, Upload, Write
-from gateway.core.rule_context import GUEST, Asker, Context, Metadata, Stored
-from gateway.core.rule_refusals import FieldError, Refused, invalid, refuse
-from gateway.core.rule_set import EVERY, ModeratedFields, Phase, Place, Rule, RuleCall
+from gateway.core.rule_files import registry
+from gateway.core.rule_files.context import GUEST, Asker, Context, Metadata, Stored
+from gateway.core.rule_files.model_validation import Models
+from gateway.core.rule_files.refusals import FieldError, Refused, invalid, refuse
+from gateway.core.rule_files.rule_set import EVERY, ModeratedFields, Phase, Place, Rule, RuleCall
 
 __all__ = [
     "GUEST",
@@ -65,7 +65,7 @@ def declaring(phase: Phase, collections: Names, actions: tuple[str, ...]) -> Cal
         is_async = checked_function(function, parameters=1)
         place = Place(function.__code__.co_filename, function.__code__.co_firstlineno)
         rule = Rule(phase, function.__qualname__, place, names, meant, function, is_async)
-        rule_registry.current().rules.append(rule)
+        registry.current().rules.append(rule)
         return function
 
     return declare
@@ -82,7 +82,7 @@ def validate(collections: Names, model: type[BaseModel], *actions: str) -> Calla
     )
     models = Models.of(model)
     rule = Rule("validate", model.__name__, caller_place(), names, meant, reading(models), is_async=False)
-    rules = rule_registry.current().rules
+    rules = registry.current().rules
     rules.append(rule)
 
     def check_too(check: C) -> C:
@@ -131,7 +131,7 @@ def moderate(collections: Names, *fields: str, threshold: float | None = None) -
     names, meant = folded(checked_names(collections)), checked_actions((EVERY,), ("create", "update"))
     chosen = frozenset(checked_names(fields))
     guard = ModeratedFields("moderate", "moderate", caller_place(), names, meant, chosen, threshold)
-    rule_registry.current().moderated.append(guard)
+    registry.current().moderated.append(guard)
 
 
 def checked_names(names: Names) -> list[str]:

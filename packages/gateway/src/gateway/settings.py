@@ -20,12 +20,12 @@ from pydantic_settings import SettingsConfigDict
 
 from common.core.rate_limit_rule import InvalidRule
 from common.serving.settings import Key, Names, Port, TelemetrySettings, Url, key_bytes, none_for_nothing
-from gateway.core.client_address import TrustedProxies
-from gateway.core.limits import rules_of
-from gateway.core.moderation import ModerationTerms, guards_of
-from gateway.core.operator_key import MIN_KEY_LENGTH
-from gateway.core.session_token import OWN_AUDIENCE
-from gateway.core.upload_checks import DEFAULT_MAX_PIXELS
+from gateway.core.front_door.client_address import TrustedProxies
+from gateway.core.front_door.limits import rules_of
+from gateway.core.rule_files.moderation import ModerationTerms, guards_of
+from gateway.core.sessions.operator_key import MIN_KEY_LENGTH
+from gateway.core.sessions.session_token import OWN_AUDIENCE
+from gateway.core.uploads.upload_checks import DEFAULT_MAX_PIXELS
 
 MEBIBYTE = 1024 * 1024
 GIBIBYTE = 1024 * MEBIBYTE
@@ -213,6 +213,9 @@ class Settings(TelemetrySettings):
 
     cache_memory_bytes: PositiveInt = 64 * MEBIBYTE
     """What the kept answers of one process may take in memory."""
+
+    cache_shared_bytes: PositiveInt = 32 * MEBIBYTE
+    """What the answers that one process keeps in Valkey for the others may take there at once, beside the sessions."""
 
     cache_answer_bytes: PositiveInt = MEBIBYTE
     """The largest answer that is kept."""

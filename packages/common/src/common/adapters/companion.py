@@ -5,6 +5,8 @@ from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from common.ending import ended
+
 T = TypeVar("T")
 
 
@@ -20,22 +22,21 @@ async def accompanied(loop: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
     before = host.cancelling()
     failures: list[BaseException] = []
 
-    def ended(task: asyncio.Task[None]) -> None:
+    def failed(task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (failure := task.exception()):
             failures.append(failure)
             host.cancel()
 
     beside = asyncio.create_task(loop)  # noqa: TID251 - held here, awaited below, its error raised
-    beside.add_done_callback(ended)
+    beside.add_done_callback(failed)
     try:
         yield
     except asyncio.CancelledError:
         if not failures or host.cancelling() > before + 1:  # cancelled from outside, perhaps as well
             raise
     finally:
-        beside.remove_done_callback(ended)
-        beside.cancel()
-        await asyncio.wait([beside])
+        beside.remove_done_callback(failed)
+        await ended([beside])
         if failures:
             host.uncancel()
     if failures:

@@ -21,6 +21,7 @@ from common.core.cache_frame import FrameCodec
 from common.core.cached import Codec
 from common.core.errors import InvalidRequest
 from common.core.peers import Peers
+from common.core.shared_room import SharedRoom
 from common.core.trust import Trust
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ async def open_cache(
     local = LocalTier(name, options, size_bytes=codec.size_bytes, clock=clock)
     access = SharedAccess(shared, on_late=lambda tags: cache.tell_late(tags)) if shared else None
     frames = FrameCodec(compress_above_bytes=options.compress_above_bytes, limit_bytes=options.shared_value_bytes)
-    values = SharedValues(access, codec, frames) if access else None
+    values = SharedValues(access, codec, frames, SharedRoom(options.shared_bytes), clock) if access else None
     announcer = (
         announcer_of(name, invalidations, options, clock, lambda news: cache.hear_news(news)) if invalidations else None
     )

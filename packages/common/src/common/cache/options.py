@@ -18,6 +18,10 @@ class CacheOptions:
     shared_value_bytes: int = 1024 * 1024
     """Larger values stay out of the shared tier."""
 
+    shared_bytes: int = 32 * 1024 * 1024
+    """All that this process's entries take in the shared tier at one time; what finds no room stays in memory. Others
+    may need that tier for what must not be thrown out."""
+
     compress_above_bytes: int = 1024
     """Larger values are compressed in the shared tier."""
 

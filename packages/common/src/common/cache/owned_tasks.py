@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import structlog
 
+from common.ending import ended
+
 T = TypeVar("T")
 
 logger = structlog.get_logger(__name__)
@@ -35,10 +37,8 @@ class OwnedTasks:
             await asyncio.wait(self._tasks, timeout=seconds)
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            await ended(self._tasks)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

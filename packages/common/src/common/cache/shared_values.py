@@ -1,5 +1,6 @@
 """Values in the shared tier: how they are written there, and what is made of those read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
@@ -12,6 +13,7 @@ from common.core.cache_frame import Frame, FrameCodec, Unreadable
 from common.core.cached import Codec
 from common.core.epochs import Tags
 from common.core.freshness import Policy
+from common.core.shared_room import SharedRoom
 
 T = TypeVar("T")
 
@@ -46,10 +48,19 @@ class Consulted(Generic[T]):
 
 
 class SharedValues(Generic[T]):
-    def __init__(self, access: SharedAccess, codec: Codec[T], frames: FrameCodec) -> None:
+    def __init__(
+        self,
+        access: SharedAccess,
+        codec: Codec[T],
+        frames: FrameCodec,
+        room: SharedRoom,
+        clock: Callable[[], float],
+    ) -> None:
         self._access = access
         self._codec = codec
         self._frames = frames
+        self._room = room
+        self._clock = clock
         self._complained = False
 
     async def consult(self, key: str, tags: Tags, lease: Lease | None) -> Consulted[T] | None:
@@ -71,13 +82,13 @@ class SharedValues(Generic[T]):
         """Whether it was stored. Gives the lease back in any case."""
         data = None if value is None else self._codec.encode(value)
         fresh_ms, stale_ms = max(round(fresh_seconds * 1000), 1), round(policy.stale_seconds * 1000)
-        packed = self._frames.pack(Frame(data, fresh_ms, fresh_ms + stale_ms))
-        if packed is None:
+        life_ms, now = fresh_ms + stale_ms, self._clock()
+        packed = self._frames.pack(Frame(data, fresh_ms, life_ms))
+        if packed is None or not self._room.has_room(key, len(packed), now):
             await self.give_back(key, lease)
             return False
-        return await self._access.store(
-            key, tags, packed, stamp, life_ms=fresh_ms + stale_ms, stale_ms=stale_ms, lease=lease
-        )
+        self._room.hold(key, len(packed), now + life_ms / 1000)
+        return await self._access.store(key, tags, packed, stamp, life_ms=life_ms, stale_ms=stale_ms, lease=lease)
 
     async def give_back(self, key: str, lease: Lease | None) -> None:
         if lease:

@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 import structlog
 
+from common.ending import ended
+
 logger = structlog.get_logger(__name__)
 
 Loop: TypeAlias = Callable[[], Coroutine[None, None, None]]
@@ -25,16 +27,13 @@ async def running(*loops: Loop) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await ended(tasks)
 
 
-def stop_process(ended: asyncio.Task[None]) -> None:
-    if not ended.cancelled():
-        logger.critical("background loop ended", exc_info=ended.exception())
-        _died.append(ended.get_name())
+def stop_process(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        logger.critical("background loop ended", exc_info=task.exception())
+        _died.append(task.get_name())
         os.kill(os.getpid(), signal.SIGTERM)  # uvicorn then shuts down in order
 
 

@@ -19,6 +19,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import HANDLED_SIGNALS
 
 from common.serving.background import has_died, running
+from common.serving.bounded_http import BoundedHttp
 from common.serving.request_ids import RequestIds
 
 DRAIN_SECONDS = 10
@@ -165,6 +166,7 @@ def serve(
         proxy_headers=False,
         server_header=False,
         date_header=True,
+        http=BoundedHttp,
         ws=ClosingWebSocket,
         ws_per_message_deflate=False,
         ws_max_size=64 * 1024,

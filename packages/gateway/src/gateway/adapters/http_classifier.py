@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import httpx
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.json_values import NotJson, decoded
-from gateway.core.moderation import ModerationTerms, UnreadableScore, score_of
+from gateway.core.bodies.json_values import NotJson, decoded
+from gateway.core.rule_files.moderation import ModerationTerms, UnreadableScore, score_of
 
 MAX_ANSWER_BYTES = 256 * 1024
 

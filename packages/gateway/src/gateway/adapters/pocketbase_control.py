@@ -4,12 +4,15 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import quote
+
+import orjson
 
 from common.adapters.pocketbase import PocketBase
 from common.core.errors import NotFound, ServiceError, UpstreamUnavailable
 from common.core.pocketbase_answers import Record
-from gateway.core.catalogue import Catalogue, Collection, admitted, parse
-from gateway.core.pocketbase_route import NOT_FOUND
+from gateway.core.collections.catalogue import UNKNOWN, Catalogue, Collection, admitted, parse
+from gateway.core.front_door.pocketbase_route import NOT_FOUND
 
 PATIENCE_SECONDS = 5.0
 REFRESH_COOLDOWN_SECONDS = 0.25
@@ -30,11 +33,11 @@ class PocketBaseCollections:
         self._is_current = False
         self._asking = asyncio.Lock()
 
-    async def admitted(self, spelling: str) -> Collection:
+    async def admitted(self, spelling: str, unknown: str = UNKNOWN) -> Collection:
         """Raises NotFound or Forbidden as `catalogue.admitted` does, UpstreamUnavailable when PocketBase is away."""
         if self._catalogue.find(spelling) is None:
             await self._refresh(since=time.monotonic())
-        return admitted(self._catalogue.find(spelling))
+        return admitted(self._catalogue.find(spelling), unknown)
 
     @property
     def known(self) -> tuple[Collection, ...]:
@@ -87,6 +90,14 @@ class PocketBaseRecords:
         async with asked():
             with suppress(NotFound):
                 return await self._control.record(collection, id)
+        raise NotFound(NOT_FOUND)
+
+    async def impersonated(self, collection: str, id: str, seconds: int) -> bytes:
+        """PocketBase's answer. Raises NotFound, UpstreamUnavailable."""
+        path = f"/api/collections/{quote(collection, safe='')}/impersonate/{quote(id, safe='')}"
+        async with asked():
+            with suppress(NotFound):
+                return orjson.dumps(await self._control.request("POST", path, {"duration": seconds}))
         raise NotFound(NOT_FOUND)
 
 

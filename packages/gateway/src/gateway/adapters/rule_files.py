@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from gateway.core.rule_outcome import place_of, text_of
-from gateway.core.rule_registry import Registry, registering
-from gateway.core.rule_set import LoadFault, ModeratedFields, Place, Rule, RuleSet
+from gateway.core.rule_files.outcome import place_of, text_of
+from gateway.core.rule_files.registry import Registry, registering
+from gateway.core.rule_files.rule_set import LoadFault, ModeratedFields, Place, Rule, RuleSet
 from gateway.isolate.outcome import GivenUp
 
 MAX_FILES = 500

@@ -16,7 +16,7 @@ import structlog
 import watchfiles
 
 from gateway.adapters.rule_files import Reading, forget, read_folder, rule_files
-from gateway.core.rule_set import LoadFault, ModeratedFields, Place, RuleSet
+from gateway.core.rule_files.rule_set import LoadFault, ModeratedFields, Place, RuleSet
 from gateway.isolate.lanes import Lanes
 from gateway.isolate.outcome import Crowded, Overdue
 

@@ -175,6 +175,23 @@ function commands.list(collection, record)
   return rows
 end
 
+function commands.now() return now end
+
+-- record, since -> id, collection, address, sealed of each that was not claimed since then
+function commands.claim(record, since)
+  local rows = {}
+  for _, id in ipairs(sessions_of('*', record)) do
+    local claimed = redis.call('HGET', session_key(id), 'claimed_ms')
+    if not claimed or tonumber(claimed) < tonumber(since) then
+      redis.call('HSET', session_key(id), 'claimed_ms', number(now))
+      local row = redis.call('HMGET', session_key(id), 'collection_id', 'address', 'sealed')
+      table.insert(row, 1, id)
+      rows[#rows + 1] = row
+    end
+  end
+  return rows
+end
+
 -- interval, then id, time and address of each use -> nothing
 function commands.use(interval, ...)
   local uses = {...}

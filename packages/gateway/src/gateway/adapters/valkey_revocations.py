@@ -17,8 +17,8 @@ from redis.backoff import NoBackoff
 
 from common.core.messages import InvalidMessage, decode, encode
 from gateway.adapters.valkey_sessions import answering
-from gateway.core.notices import KINDS, Hearer, Notice, subject_of
-from gateway.hear_revocations import BEAT_SECONDS, STALE_SECONDS
+from gateway.core.sessions.notices import KINDS, Hearer, Notice, subject_of
+from gateway.sessions.hear_revocations import BEAT_SECONDS, STALE_SECONDS
 
 logger = structlog.get_logger(__name__)
 

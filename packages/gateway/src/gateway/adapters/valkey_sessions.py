@@ -16,8 +16,8 @@ from redis.exceptions import ConnectionError, RedisError
 
 from common.core.errors import Unauthenticated, UpstreamUnavailable
 from gateway.core.refusals import Banned
-from gateway.core.sealed_session import NONCE_BYTES, SessionSeal
-from gateway.core.session import EndReason, NewSession, Owner, Presented, Session, Use
+from gateway.core.sessions.sealed_session import NONCE_BYTES, SessionSeal
+from gateway.core.sessions.session import EndReason, Held, NewSession, Owner, Presented, Session, Use
 
 logger = structlog.get_logger(__name__)
 
@@ -26,6 +26,7 @@ SCRIPT = files("gateway.adapters").joinpath("sessions.lua").read_text("utf-8")
 PATIENCE_SECONDS = 2.0
 USE_INTERVAL_MS = 60_000
 EVERY_COLLECTION = "*"
+SCAN_KEYS = 500
 
 AWAY = "Sessions are not available; please retry."
 
@@ -101,10 +102,30 @@ class ValkeySessions:
         """Newest first."""
         return [read_session(owner, row) for row in await self._run("list", owner.collection_id, owner.record_id)]
 
-    async def tokens_of(self, owner: Owner) -> dict[str, str]:
-        """PocketBase's tokens by session id; empty text for one that cannot be opened."""
+    async def held_by(self, owner: Owner) -> list[Held]:
         rows = await self._run("list", owner.collection_id, owner.record_id)
-        return {(id := row[0].decode()): self._opened(id, row[6]) for row in rows}
+        return [self._held(owner, id=row[0], address=row[2], sealed=row[6]) for row in rows]
+
+    async def records(self) -> AsyncGenerator[str]:
+        """The id of every record that had a session throughout; some may come twice."""
+        prefix, cursor = f"{self._prefix}:sessions:", 0
+        while True:
+            async with answering():
+                told: Any = await self._client.scan(cursor, match=f"{prefix}*", count=SCAN_KEYS)
+            cursor = int(told[0])
+            for key in texts(told[1]):
+                yield key.removeprefix(prefix)
+            if not cursor:
+                return
+
+    async def now_ms(self) -> int:
+        """Of the clock by which `claim` goes."""
+        return await self._run("now")
+
+    async def claim(self, record_id: str, since_ms: int) -> list[Held]:
+        """The record's sessions that nobody has claimed since then, whoever asks: they are the caller's to look at."""
+        rows = await self._run("claim", record_id, since_ms)
+        return [self._held(Owner(row[1].decode(), record_id), id=row[0], address=row[2], sealed=row[3]) for row in rows]
 
     async def note(self, uses: Sequence[Use]) -> None:
         """Each session's last use is written at most once a minute."""
@@ -134,6 +155,10 @@ class ValkeySessions:
             except ConnectionError:
                 await self._client.connection_pool.disconnect(inuse_connections=False)
                 return await self._script(args=told)
+
+    def _held(self, owner: Owner, *, id: bytes, address: bytes, sealed: bytes) -> Held:
+        session_id = id.decode()
+        return Held(session_id, owner, self._opened(session_id, sealed), address.decode())
 
     def _sealed(self, session_id: str, token: str) -> bytes:
         return self._seal.seal(session_id, token, secrets.token_bytes(NONCE_BYTES))

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from gateway.core.catalogue import Collection
-from gateway.core.headers import outbound, without_body
-from gateway.core.media_type import MediaType
-from gateway.core.pocketbase_route import Route
-from gateway.core.principal import Principal
-from gateway.core.query import Query
+from gateway.core.bodies.media_type import MediaType
+from gateway.core.collections.catalogue import Collection
+from gateway.core.front_door.headers import outbound, without_body
+from gateway.core.front_door.pocketbase_route import Route
+from gateway.core.front_door.query import Query
+from gateway.core.sessions.principal import Principal
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def opener(key: str) -> Open:
 def taken_over(found: PbNats, opened: Open, known: Known) -> TakenOver:
     """Raises NotAdoptable."""
     done = TakenOver()
-    system = system_account(found)
+    system = system_account(found, known)
     done.entries += operator_entry(found.operator, opened, known, done)
     for row in found.accounts:
         is_system = row["id"] == system
@@ -78,8 +78,8 @@ def taken_over(found: PbNats, opened: Open, known: Known) -> TakenOver:
     return done
 
 
-def system_account(found: PbNats) -> str:
-    """The id of its row. Raises NotAdoptable."""
+def system_account(found: PbNats, known: Known) -> str:
+    """The id of its row; empty once it was taken over and its row is gone. Raises NotAdoptable."""
     said = body_of(text(found.operator, "jwt")).get("system_account")
     by_key = [row["id"] for row in found.accounts if said and text(row, "public_key") == said]
     by_id = [row["id"] for row in found.accounts if row["id"] == text(found.operator, "system_account_id")]
@@ -87,6 +87,8 @@ def system_account(found: PbNats) -> str:
     for ids in (by_key, by_id, by_name):
         if ids:
             return ids[0]
+    if ("account", SYSTEM) in known:
+        return ""
     raise NotAdoptable("pb-nats's system account is not among nats_accounts.")
 
 
