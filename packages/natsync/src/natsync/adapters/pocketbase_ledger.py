@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.adapters.pocketbase import PocketBase, record_path
-from common.core.errors import Forbidden
+from common.core.errors import Forbidden, NotFound
 from common.core.pocketbase_answers import Record
 from natsync.core.ledger import SECRETS, Entries, Entry, to_entries, to_entry, to_row
 
@@ -16,10 +16,10 @@ class PocketBaseLedger:
         self._pocketbase = pocketbase
 
     async def entries(self) -> Entries:
-        return to_entries(await self._pocketbase.records("natsync_keys"))
+        return to_entries(await self.rows("natsync_keys"))
 
     async def operator(self) -> Entry | None:
-        rows = await self._pocketbase.records("natsync_keys", filter='kind = "operator" && record = "operator"')
+        rows = await self.rows("natsync_keys", filter='kind = "operator" && record = "operator"')
         return to_entry(rows[0]) if rows else None
 
     async def keep(self, entry: Entry) -> Entry:
@@ -37,8 +37,12 @@ class PocketBaseLedger:
     async def mark(self, entry: Entry, state: str) -> None:
         await self.change("natsync_keys", entry.id, {"state": state})
 
-    async def rows(self, collection: str) -> list[Record]:
-        return await self._pocketbase.records(collection)
+    async def rows(self, collection: str, *, filter: str = "") -> list[Record]:
+        """None where nobody has made the collection yet."""
+        try:
+            return await self._pocketbase.records(collection, filter=filter)
+        except NotFound:
+            return []
 
     async def change(self, collection: str, id: str, fields: Mapping[str, Any]) -> None:
         """In one transaction, so that nobody's edit is lost; where batches are off, without."""
