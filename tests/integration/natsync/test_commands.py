@@ -108,7 +108,7 @@ async def test_a_plan_names_every_part_of_an_account_that_changes_and_who_is_cut
     await tenants.control.update("nats_accounts", account["id"], {"max_connections": 3})
     await tenants.control.delete("nats_users", leaver["id"])
     planned = still.command("plan").stdout
-    assert "limits" in planned
+    assert "    limits.conn: -1 -> 3\n" in planned
     assert f"    revokes {key}" in planned
     assert f"forget user {leaver['id']}" in planned
     async with connected_with(still.nats_url, creds):  # nothing of it has happened yet

@@ -91,7 +91,7 @@ class CarryOut:
         return recorded.entries.having(kept)
 
     async def _removed(self, entry: Entry, operator: Entry, minting: Minting) -> Entry:
-        work = Work(entry.record, "remove")
+        work = removal_of(entry)
         if reason := self._publisher.held(work):
             self._done.pending[entry.record] = reason
             return entry
@@ -139,6 +139,10 @@ class CarryOut:
 
 def work_of(mint: Mint) -> Work:
     return Work(mint.entry.record, "publish", mint.content)
+
+
+def removal_of(entry: Entry) -> Work:
+    return Work(entry.record, "remove")
 
 
 def imported_accounts(mint: Mint) -> list[str]:

@@ -13,6 +13,7 @@ from natsync.core.event_filter import is_heeded
 from natsync.core.hints import Hints
 from natsync.core.pass_report import Pass, counts
 from natsync.core.sealing import SealBroken
+from natsync.count_passes import count_pass
 from natsync.reconcile import NatsAbsent, Reconciler
 
 logger = structlog.get_logger(__name__)
@@ -129,6 +130,7 @@ class Follow:
             self._went_through(started)
         progress.seconds, progress.finished_at = time.monotonic() - started, time.time()
         progress.passes += 1
+        count_pass(progress.done, error=progress.error, seconds=progress.seconds)
 
     def _failed(self, hints: Hints, error: str, *, is_done_here: bool = False) -> None:
         """A pass that only lacked NATS has taken up all that was asked for."""

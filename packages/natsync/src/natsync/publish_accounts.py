@@ -16,9 +16,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from common.core.errors import ServiceError
 from natsync.adapters.nats_scatter import NatsAway
 from natsync.adapters.nats_system_account import DeletionOff, NatsSystemAccount, NotVerified
-from natsync.core.live_connections import NOBODY_STAYS, payload_of, scope_of, standing
+from natsync.core.live_connections import NOBODY_STAYS, scope_of, standing
 from natsync.core.publish_queue import QueueTerms, Ticket, Work, after_failure, is_due, outdated
 from natsync.core.servers_said import Observed, Publication
+from natsync.core.token_codec import id_of
 from natsync.cut_connections import Cut, CutConnections
 
 audit = structlog.get_logger("natsync.audit")
@@ -108,7 +109,7 @@ class PublishAccounts:
         `before` is our own last token for the account, or empty. Raises ServiceError; the work then has a ticket.
         """
         async with self._attempt(work):
-            desired = token_id(token)
+            desired = id_of(token)
             publication = await self._system.publish(account, token)
             told = replace(self.standings.get(work.account, NEVER_TOLD), desired=desired, publication=publication)
             self.standings[work.account] = told
@@ -118,7 +119,7 @@ class PublishAccounts:
             told = replace(told, cut=cut, verified=desired, verified_at=self._clock())
             self.standings[work.account] = told
             servers = publication.by_server
-            audit.info("account published", account=work.account, token=desired, servers=servers, kicked=cut.kicked)
+            audit.info("account published", account=work.account, verified=desired, servers=servers, kicked=cut.kicked)
             return told
 
     async def remove(self, work: Work, account: str, request: str) -> AccountStanding:
@@ -205,7 +206,3 @@ class PublishAccounts:
                 await self._queue.drop(ticket)
         except ServiceError as failure:
             logger.warning("ticket not dropped", account=ticket.account, error=str(failure))
-
-
-def token_id(token: str) -> str:
-    return str(payload_of(token).get("jti", ""))

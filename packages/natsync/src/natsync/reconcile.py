@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+import structlog
+
 from common.core.errors import UpstreamUnavailable
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_rows import PocketBaseRows, Rows
-from natsync.carry_out import CarryOut, Recorded
+from natsync.carry_out import CarryOut, Recorded, removal_of
+from natsync.core.audit import decided, published, removed
 from natsync.core.decision import Decision, Situation, Terms, decide
 from natsync.core.desired import Table
 from natsync.core.difference import Difference, difference
@@ -30,6 +33,8 @@ from natsync.core.verbs import to_action
 from natsync.mint import Minting, creds, minted
 from natsync.publish_accounts import PublishAccounts
 from natsync.show_rows import ShowRows, clearings
+
+audit = structlog.get_logger("natsync.audit")
 
 OPERATOR = "nats_system_operator"
 SMALL = 400
@@ -123,6 +128,7 @@ class Reconciler:
         carry = CarryOut(self._rows, self._publisher, self._keyring, done)
         recorded = await carry.record(decision, look.entries, is_away=bool(absence))
         remember(held, look, recorded.entries)
+        self._audit(held, look, decision, recorded, is_away=bool(absence))
         done.orders, done.halted = len(decision.carried), decision.plan.halted
         cleared = await self._show.clear(held.rows, look.table, decision)
         done.written += len(cleared)
@@ -189,6 +195,16 @@ class Reconciler:
         return decide(situation, self._terms, self._keyring, int(time.time()))
 
     # What is said and shown
+
+    def _audit(self, held: Holding, look: Look, decision: Decision, recorded: Recorded, *, is_away: bool) -> None:
+        leaving = [one for one in decision.plan.remove if not is_away and not self._publisher.held(removal_of(one))]
+        lines = [
+            *decided(decision, look.entries, held.rows["nats_actions"].values()),
+            *published(recorded.publish, recorded.entries, held.observed),
+            *removed(leaving, decision),
+        ]
+        for event, said in lines:
+            audit.info(event, **said)
 
     async def _say(self, held: Holding, look: Look, decision: Decision, carry: CarryOut, recorded: Recorded) -> None:
         await carry.publish(recorded)

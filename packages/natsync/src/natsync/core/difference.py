@@ -7,7 +7,10 @@ from typing import Any
 from natsync.core.decision import Decision
 from natsync.core.ledger import Entries, Entry
 from natsync.core.mirrors import Write
-from natsync.core.token_codec import Body
+from natsync.core.revocations import Ledger
+from natsync.core.servers_said import DIFFERING
+from natsync.core.token_codec import BadToken, Body, unverified
+from natsync.core.token_difference import token_difference
 from natsync.core.user_tokens import Mint, said
 
 
@@ -78,19 +81,32 @@ def difference(decision: Decision, stored: Entries, observed: Mapping[str, str],
 
 
 def publication(mint: Mint, observed: Mapping[str, str]) -> AccountChange:
-    entry, before = mint.entry, said(mint.entry)
-    revoked = mint.body.get("revocations", {}).items() - before.get("revocations", {}).items()
+    entry, shown = mint.entry, observed.get(mint.entry.public_key)
+    before = body_of(shown) or said(entry)
+    known: Ledger = before.get("revocations", {})
+    revoked = {key: since for key, since in mint.body.get("revocations", {}).items() if known.get(key, -1) < since}
     return AccountChange(
-        entry.record, mint.name, entry.public_key, why_published(mint, before, observed), tuple(sorted(dict(revoked)))
+        entry.record, mint.name, entry.public_key, why_published(mint, before, shown, revoked), tuple(sorted(revoked))
     )
 
 
-def why_published(mint: Mint, before: Body, observed: Mapping[str, str]) -> tuple[str, ...]:
-    shown = observed.get(mint.entry.public_key)
+def why_published(mint: Mint, before: Body, shown: str | None, revoked: Ledger) -> tuple[str, ...]:
+    """Of who is revoked by it another field tells."""
     if shown is None:
         return ("not on the servers",)
-    changed = [name for name in sorted({*mint.body, *before}) if mint.body.get(name) != before.get(name)]
-    return tuple(changed) if changed else ("the servers show something else",)
+    if shown == DIFFERING:
+        return ("the servers do not all show the same",)
+    kept = {key: since for key, since in mint.body.get("revocations", {}).items() if key not in revoked}
+    was = {key: since for key, since in before.get("revocations", {}).items() if key not in revoked}
+    changed = token_difference({**before, "revocations": was}, {**mint.body, "revocations": kept})
+    return changed or (() if revoked else ("the servers show another token that says the same",))
+
+
+def body_of(token: str | None) -> Body:
+    try:
+        return unverified(token)["nats"] if token else {}
+    except (BadToken, KeyError):
+        return {}
 
 
 def removal(entry: Entry, observed: Mapping[str, str]) -> AccountChange:

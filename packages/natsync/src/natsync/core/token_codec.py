@@ -141,6 +141,14 @@ def unverified(token: str) -> Claims:
     return taken_apart(token)[2]
 
 
+def id_of(token: str) -> str:
+    """Its `jti`; empty for what is no token of ours."""
+    try:
+        return str(unverified(token).get("jti", ""))
+    except BadToken:
+        return ""
+
+
 def taken_apart(token: str) -> tuple[bytes, Claims, Claims, bytes]:
     """The signed bytes, header, claims and signature. Raises BadToken."""
     if len(token) > MAX_TOKEN_CHARACTERS:
