@@ -101,6 +101,7 @@ def stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "", **changed: s
             "NATSYNC_JWKS_URL": jwks_url,
             "NATSYNC_SWEEP_SECONDS": "0.5",
             "NATSYNC_DEBOUNCE_MS": "20",
+            "NATSYNC_TAKEOVER_SECONDS": "1",
             **changed,
         }
         yield Stack(pocketbase, home, nats_port, port, operations_port, environment)

@@ -22,10 +22,10 @@ from common.serving.tracing import tracing
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nats_servers import open_servers
 from natsync.adapters.pocketbase_rows import FOLLOWED
-from natsync.assemble import creds_of, issuers, reconciler_of
+from natsync.assemble import creds_of, issuers, lead_of, reconciler_of
 from natsync.core.built_in import CALLOUT
 from natsync.core.hints import IMAGE_FIELDS
-from natsync.follow import Follow
+from natsync.follow import Follow, Pace
 from natsync.open_logins import LoginTerms, Means, open_logins
 from natsync.publish_records import RecordFeed
 from natsync.routes import Natsync, router
@@ -45,13 +45,13 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
         open_verifier(issuers(settings)) as verifier,
         open_logins(Means(pocketbase, servers, bus, verifier, Keyring(settings.key)), login_terms(settings)) as logins,
     ):
-        reconciler = reconciler_of(settings, pocketbase, servers)
+        lead = lead_of(settings, pocketbase, bus)
+        reconciler = reconciler_of(settings, pocketbase, servers, lead)
         follow = Follow(
             reconciler,
+            lead,
             pocketbase.follow(FOLLOWED, fields=IMAGE_FIELDS),
-            debounce_seconds=settings.debounce_ms / 1000,
-            sweep_seconds=settings.sweep_seconds,
-            heeded=settings.event_filter,
+            Pace(settings.debounce_ms / 1000, settings.sweep_seconds, settings.event_filter),
         )
         servers.changed = follow.hint
         feed = RecordFeed(pocketbase, bus, Leases(bus, holder="natsync"))
@@ -63,7 +63,7 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
         }
         async with (
             operations(operations_app(probes), settings.operations_port),
-            running(follow.listen, follow.work, feed.run),
+            running(lead.run, follow.listen, follow.work, feed.run),
         ):
             yield Natsync(verifier, follow.progress, logins.issue, logins.source, logins.report, reconciler.difference)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from common.adapters.issuers import IssuerKeys
+from common.adapters.nats_bus import Bus
 from common.adapters.pocketbase import PocketBase
 from common.core.tokens import TrustedIssuer
 from natsync.adapters.credentials_directory import CredentialsDirectory
@@ -12,7 +13,10 @@ from natsync.adapters.nats_servers import NatsServers
 from natsync.adapters.nats_system_account import NatsSystemAccount
 from natsync.adapters.pocketbase_queue import PocketBaseQueue
 from natsync.adapters.pocketbase_rows import PocketBaseRows
+from natsync.adapters.pocketbase_terms import PocketBaseTerms
+from natsync.adapters.pocketbase_writing import Fence
 from natsync.cut_connections import CutConnections
+from natsync.lead import Lead
 from natsync.publish_accounts import PublishAccounts
 from natsync.reconcile import Reconciler
 from natsync.settings import Settings
@@ -25,14 +29,22 @@ def creds_of(settings: Settings, service: str) -> Path:
     return CredentialsDirectory(settings.directory).path(f"creds/{service}.creds")
 
 
-def reconciler_of(settings: Settings, pocketbase: PocketBase, servers: NatsServers) -> Reconciler:
+def reconciler_of(
+    settings: Settings, pocketbase: PocketBase, servers: NatsServers, fence: Fence | None = None
+) -> Reconciler:
+    """Without a fence nothing may be carried out: it is for looking."""
     return Reconciler(
-        PocketBaseRows(pocketbase),
-        publishing(servers, PocketBaseQueue(pocketbase), settings),
+        PocketBaseRows(pocketbase, fence),
+        publishing(servers, PocketBaseQueue(pocketbase, fence), settings),
         Keyring(settings.key),
         settings.terms,
         shows_creds=settings.creds_at_rest == "plain",
     )
+
+
+def lead_of(settings: Settings, pocketbase: PocketBase, bus: Bus, *, is_urgent: bool = False) -> Lead:
+    terms = PocketBaseTerms(pocketbase)
+    return Lead(terms, bus, silence_seconds=settings.takeover_seconds, is_urgent=is_urgent)
 
 
 def publishing(servers: NatsServers, queue: PocketBaseQueue, settings: Settings) -> PublishAccounts:

@@ -95,6 +95,7 @@ class CarryOut:
         if reason := self._publisher.held(work):
             self._done.pending[entry.record] = reason
             return entry
+        await self._rows.confirm()
         try:
             await self._publisher.remove(work, entry.public_key, self._removal(entry, operator))
         except DeletionOff:
@@ -123,6 +124,7 @@ class CarryOut:
         return locked
 
     async def _told(self, work: Work, entry: Entry, *, before: str) -> bool:
+        await self._rows.confirm()
         try:
             await self._publisher.publish(work, entry.public_key, entry.jwt, before=before)
         except ServiceError as error:

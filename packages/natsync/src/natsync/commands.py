@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.adapters.companion import accompanied
+from common.adapters.nats_bus import open_bus
 from common.adapters.pocketbase import PocketBase, open_pocketbase
 from common.core.errors import UpstreamUnavailable
 from common.serving.settings import key_bytes
@@ -13,7 +15,7 @@ from natsync.adapters.credentials_directory import CredentialsDirectory
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nats_servers import NatsServers, open_servers
 from natsync.adapters.pocketbase_ledger import PocketBaseLedger
-from natsync.assemble import creds_of, reconciler_of
+from natsync.assemble import creds_of, lead_of, reconciler_of
 from natsync.bootstrap import Bootstrap, Place, Say, answering, trust_of, write_files
 from natsync.core.difference import Difference
 from natsync.core.overview import Overview, overview
@@ -117,16 +119,33 @@ async def import_pbnats(settings: Settings, say: Say) -> None:
 
 
 @asynccontextmanager
-async def reconciling(settings: Settings) -> AsyncGenerator[tuple[Reconciler, NatsServers]]:
+async def looking(settings: Settings) -> AsyncGenerator[Reconciler]:
     """Once PocketBase and NATS answer. Raises UpstreamUnavailable."""
+    async with opened(settings) as pocketbase, opened_servers(settings) as servers:
+        yield reconciler_of(settings, pocketbase, servers)
+
+
+@asynccontextmanager
+async def leading(settings: Settings) -> AsyncGenerator[Reconciler]:
+    """The same; a natsync that runs leaves it alone meanwhile, and goes on afterwards."""
     async with (
         opened(settings) as pocketbase,
-        open_servers(
-            settings.nats_servers, creds_of(settings, "sys"), settings.connection_terms, settings.timeouts
-        ) as servers,
+        opened_servers(settings) as servers,
+        open_bus(settings.nats_url, name="natsync", creds=creds_of(settings, "natsync")) as bus,
     ):
+        lead = lead_of(settings, pocketbase, bus, is_urgent=True)
+        async with accompanied(lead.run()):
+            await lead.led()
+            yield reconciler_of(settings, pocketbase, servers, lead)
+
+
+@asynccontextmanager
+async def opened_servers(settings: Settings) -> AsyncGenerator[NatsServers]:
+    """Once they answer. Raises UpstreamUnavailable."""
+    creds = creds_of(settings, "sys")
+    async with open_servers(settings.nats_servers, creds, settings.connection_terms, settings.timeouts) as servers:
         await answering_servers(servers, seconds=settings.wait_seconds)
-        yield reconciler_of(settings, pocketbase, servers), servers
+        yield servers
 
 
 async def answering_servers(servers: NatsServers, *, seconds: float) -> None:
@@ -145,13 +164,13 @@ async def answering_servers(servers: NatsServers, *, seconds: float) -> None:
 
 async def plan(settings: Settings) -> Difference:
     """Raises ServiceError or SealBroken."""
-    async with reconciling(settings) as (reconciler, _):
+    async with looking(settings) as reconciler:
         return await reconciler.difference()
 
 
 async def apply(settings: Settings, say: Say) -> None:
     """Raises ServiceError or SealBroken, also when something could not be carried out."""
-    async with reconciling(settings) as (reconciler, _):
+    async with leading(settings) as reconciler:
         done = await reconciler.run()
     for name, count in counts(done).items():
         if count:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from common.adapters.pocketbase import RealtimeEvent, RecordChange, Resubscribed, StreamLost
-from common.core.errors import ServiceError, UpstreamUnavailable
+from common.core.errors import ServiceError, StaleLease, UpstreamUnavailable
 from natsync.core.event_filter import is_heeded
 from natsync.core.hints import Hints
 from natsync.core.pass_report import Pass, counts
 from natsync.core.sealing import SealBroken
 from natsync.count_passes import count_pass
+from natsync.lead import Lead
 from natsync.reconcile import NatsAbsent, Reconciler
 
 logger = structlog.get_logger(__name__)
@@ -47,24 +48,23 @@ class Progress:
             raise UpstreamUnavailable(self.error)
 
 
-class Follow:
+@dataclass(frozen=True, slots=True)
+class Pace:
     """`heeded` are the events that begin a pass at once; see `core.event_filter`."""
 
-    def __init__(
-        self,
-        reconciler: Reconciler,
-        events: AsyncIterator[RealtimeEvent],
-        *,
-        debounce_seconds: float,
-        sweep_seconds: float,
-        heeded: Collection[str] = (),
-    ) -> None:
+    debounce_seconds: float
+    sweep_seconds: float
+    heeded: Collection[str] = ()
+
+
+class Follow:
+    def __init__(self, reconciler: Reconciler, lead: Lead, events: AsyncIterator[RealtimeEvent], pace: Pace) -> None:
         self.progress = Progress()
         self._reconciler = reconciler
+        self._lead = lead
+        self._epoch = 0
         self._events = events
-        self._debounce_seconds = debounce_seconds
-        self._sweep_seconds = sweep_seconds
-        self._heeded = heeded
+        self._pace = pace
         self._hints = Hints(whole=True)
         self._due = asyncio.Event()
         self._next_sweep = 0.0
@@ -74,9 +74,11 @@ class Follow:
         """Loop: where something changed is looked at; what is said of it is not believed."""
         async for event in self._events:
             match event:
+                case RecordChange() if not self._lead.leads:
+                    continue  # a term begins with a look at everything
                 case RecordChange():
                     self._hints.note(event.collection, event.record, is_deleted=event.action == "delete")
-                    if is_heeded(self._heeded, event.collection, event.action):
+                    if is_heeded(self._pace.heeded, event.collection, event.action):
                         self._due.set()
                 case Resubscribed() | StreamLost():
                     self._hints.whole = True
@@ -95,8 +97,19 @@ class Follow:
     async def work(self) -> None:
         """Loop: a pass whenever one is due. A failing one is tried again, ever less often."""
         while True:
+            await self._term()
             await self._pass(self._taken())
             await self._wait_until_due()
+
+    async def _term(self) -> None:
+        """Returns once it is for us to reconcile. What was known in an earlier term is not believed."""
+        while not self._lead.leads:
+            await self._lead.stepped()
+            self.progress.error = "" if self._lead.is_standby else self._lead.error or self.progress.error
+        term = await self._lead.led()
+        if term.epoch != self._epoch:
+            self._epoch = term.epoch
+            self._reconciler.forget()
 
     def _taken(self) -> Hints:
         self._due.clear()
@@ -114,12 +127,14 @@ class Follow:
                 await self._due.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(self._debounce_seconds)
+        await asyncio.sleep(self._pace.debounce_seconds)
 
     async def _pass(self, hints: Hints) -> None:
         progress, started = self.progress, time.monotonic()
         try:
             progress.done = await self._reconciler.run(hints)
+        except StaleLease as error:
+            logger.warning("pass left to another natsync", error=str(error))
         except (ServiceError, SealBroken) as error:
             self._failed(hints, str(error), is_done_here=isinstance(error, NatsAbsent))
             logger.warning("pass failed", error=str(error))
@@ -144,7 +159,7 @@ class Follow:
         self._backoff, progress.error = 0.0, ""
         if progress.done.whole:
             took = time.monotonic() - started
-            self._next_sweep = time.monotonic() + max(self._sweep_seconds, took / SWEEP_SHARE)
+            self._next_sweep = time.monotonic() + max(self._pace.sweep_seconds, took / SWEEP_SHARE)
         progress.verified = {
             account.id: progress.verified.get(account.id, 0) if account.id in progress.done.pending else now
             for account in progress.done.accounts

@@ -93,6 +93,10 @@ class PublishAccounts:
         self.observed = await self._system.observed()
         return self.observed
 
+    def forget(self) -> None:
+        """Another may have written tickets since."""
+        self._is_read = False
+
     def held(self, work: Work) -> str:
         """Why this is not tried now; the empty text when it is."""
         ticket = self.tickets.get(work.account)

@@ -107,6 +107,11 @@ class Reconciler:
             self._holding = None
             raise
 
+    def forget(self) -> None:
+        """Another may have written since."""
+        self._holding = None
+        self._publisher.forget()
+
     async def difference(self) -> Difference:
         """What a pass would do now; nothing is written anywhere. Raises ServiceError or SealBroken."""
         held = Holding(await self._rows.read(), await self._rows.entries())

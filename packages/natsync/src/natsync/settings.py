@@ -174,6 +174,9 @@ class Settings(TelemetrySettings):
     sweep_seconds: PositiveFloat = 5
     """Longest time between two passes."""
 
+    takeover_seconds: PositiveFloat = 3
+    """Of several natsyncs one reconciles. So long it is not heard when another takes over."""
+
     wait_seconds: PositiveFloat = 30
     """How long `bootstrap` waits for PocketBase."""
 

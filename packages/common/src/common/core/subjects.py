@@ -25,6 +25,8 @@ USER_BANNED = "user.banned"
 USER_PARDONED = "user.pardoned"
 GATEWAY_WORKERS = "gateway.worker.>"
 NATSYNC_RPC = "natsync.rpc.>"
+NATSYNC_LEADER = "natsync.leader"
+"""Where the natsync that reconciles is heard by the others."""
 CREDS_ISSUE = "natsync.rpc.creds.issue"
 ACCOUNT_STATUS = "natsync.rpc.account.status"
 

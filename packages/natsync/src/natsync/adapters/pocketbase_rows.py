@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 
 from common.adapters.pocketbase import PLAIN_ID, BatchRefused, PocketBase, record_path, records_path
-from common.core.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from common.core.pocketbase_answers import Record
 from natsync.adapters.concurrently import each
+from natsync.adapters.pocketbase_writing import MOST_AT_ONCE, Fence, PocketBaseWriting, Request
 from natsync.core.focus import Changed
 from natsync.core.ledger import Entries, Entry, to_entries, to_entry, to_row
 from natsync.core.mirrors import Write
@@ -32,21 +32,22 @@ FOLLOWED = READ_IN_ORDER[:-1]
 KEYS = "natsync_keys"
 OPEN_ACTIONS = 'status != "done" && status != "refused"'
 IDS_AT_ONCE = 40
-WRITES_AT_ONCE = 50
-"""PocketBase takes so many in a batch unless told otherwise."""
 BATCHES_AT_ONCE = 2
 
 Rows: TypeAlias = dict[str, dict[str, Record]]
-Request: TypeAlias = dict[str, Any]
 T = TypeVar("T")
 
 
 class PocketBaseRows:
     """All methods raise ServiceError."""
 
-    def __init__(self, pocketbase: PocketBase) -> None:
+    def __init__(self, pocketbase: PocketBase, fence: Fence | None = None) -> None:
         self._pocketbase = pocketbase
-        self._in_transaction = True
+        self._writing = PocketBaseWriting(pocketbase, fence)
+
+    async def confirm(self) -> None:
+        """Raises StaleLease when another natsync writes them now."""
+        await self._writing.confirm()
 
     async def read(self) -> Rows:
         """Complete listings, by collection and id; of actions those that are open."""
@@ -83,11 +84,11 @@ class PocketBaseRows:
         return kept
 
     async def _store(self, entries: Sequence[Entry]) -> list[Entry]:
-        answers = await self._written([keeping(entry) for entry in entries])
+        answers = await self._writing.all_or_none([keeping(entry) for entry in entries])
         return [to_entry(answer) for answer in answers]
 
     async def drop(self, entries: Sequence[Entry]) -> None:
-        requests = [{"method": "DELETE", "url": record_path(KEYS, entry.id)} for entry in entries]
+        requests: list[Request] = [{"method": "DELETE", "url": record_path(KEYS, entry.id)} for entry in entries]
         await each(self._shown, chunked(requests), at_once=BATCHES_AT_ONCE)
 
     async def show(self, writes: Sequence[Write], *, stamped: bool = True) -> list[Record]:
@@ -102,7 +103,8 @@ class PocketBaseRows:
         return [row for rows in done for row in rows]
 
     async def delete_actions(self, ids: Iterable[str]) -> None:
-        await each(lambda id: self._pocketbase.delete("nats_actions", id), ids)
+        requests: list[Request] = [{"method": "DELETE", "url": record_path("nats_actions", id)} for id in ids]
+        await each(self._shown, chunked(requests), at_once=BATCHES_AT_ONCE)
 
     async def closed_actions(self, before: str) -> list[str]:
         """Ids of actions that were closed before that moment."""
@@ -129,29 +131,14 @@ class PocketBaseRows:
         left = list(requests)
         while left:
             try:
-                return await self._written(left)
+                return await self._writing.all_or_none(left)
             except BatchRefused as refused:
                 logger.warning("row not written", url=left[refused.index]["url"], error=str(refused.reason))
                 del left[refused.index]
         return []
 
-    async def _written(self, requests: Sequence[Request]) -> list[Record]:
-        if self._in_transaction:
-            try:
-                return await self._pocketbase.batch(requests)
-            except Forbidden:
-                logger.warning("PocketBase's batch API is switched off: an edit made while natsync writes may be lost")
-                self._in_transaction = False
-        return [row for index, request in enumerate(requests) for row in [await self._alone(index, request)]]
 
-    async def _alone(self, index: int, request: Request) -> Record:
-        try:
-            return await self._pocketbase.request(request["method"], request["url"], request.get("body")) or {}
-        except (InvalidRequest, NotFound, Conflict) as error:
-            raise BatchRefused(index, error) from error
-
-
-def chunked(items: Sequence[T], size: int = WRITES_AT_ONCE) -> list[Sequence[T]]:
+def chunked(items: Sequence[T], size: int = MOST_AT_ONCE) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 

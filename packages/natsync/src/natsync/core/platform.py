@@ -66,8 +66,10 @@ PERMISSIONS: Mapping[str, Permissions] = {
             *subjects.stream_api(RECORDS_STREAM),
             *subjects.stream_api(subjects.NOTICES_STREAM),
             *subjects.bucket_api(subjects.LEASES_BUCKET),
+            subjects.NATSYNC_LEADER,
         ),
         subscribe=(
+            subjects.NATSYNC_LEADER,
             subjects.bucket_keys(subjects.LEASES_BUCKET),
             subjects.NATSYNC_RPC,
             subjects.USER_BANNED,

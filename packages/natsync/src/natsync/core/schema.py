@@ -264,4 +264,12 @@ BANS = Spec(
     relations={},
     indexes=("CREATE UNIQUE INDEX `natsync_bans_place` ON `natsync_bans` (`subject`, `collection_id`)",),
 )
-SPECS = (OPERATOR, ACCOUNTS, ROLES, USERS, EXPORTS, IMPORTS, ACTIONS, KEYS, QUEUE, BANS)
+TERMS = Spec(
+    name="natsync_terms",
+    kind="base",
+    rules=NOBODY,
+    fields=(number("epoch"), text("holder")),
+    relations={},
+    indexes=("CREATE UNIQUE INDEX `natsync_terms_epoch` ON `natsync_terms` (`epoch`)",),
+)
+SPECS = (OPERATOR, ACCOUNTS, ROLES, USERS, EXPORTS, IMPORTS, ACTIONS, KEYS, QUEUE, BANS, TERMS)
