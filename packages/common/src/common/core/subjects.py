@@ -18,6 +18,8 @@ CHAT_HEARTBEAT = "chat.heartbeat"
 
 RECORDS = "records.>"
 RECORDS_HEARTBEAT = "records.heartbeat"
+RECORDS_STREAM = "RECORDS"
+"""Keeps RECORDS for a few minutes."""
 IMAGES = "images.>"
 CACHE_INVALIDATE = "cache.invalidate"
 SESSION_REVOKED = "session.revoked"
@@ -94,9 +96,18 @@ def inbox(name: str) -> str:
 
 def record(collection: str, action: str) -> str:
     """Where the record feed tells of a write in the collection of that name."""
-    if not _COLLECTION.fullmatch(collection):
-        raise InvalidRequest(f"{collection[:MAX_SUBJECT]!r} cannot be the name of a collection.")
-    return f"records.{collection}.{token(action)}"
+    return f"records.{_collection(collection)}.{token(action)}"
+
+
+def image(collection: str, action: str) -> str:
+    """Where it gives the record as well, to the gateway alone."""
+    return f"images.{_collection(collection)}.{token(action)}"
+
+
+def _collection(name: str) -> str:
+    if not _COLLECTION.fullmatch(name):
+        raise InvalidRequest(f"{name[:MAX_SUBJECT]!r} cannot be the name of a collection.")
+    return name
 
 
 def room_in(channel_id: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from natsync.core.account_claims import AccountClaims, AccountLimits, Export, account_body
+from natsync.core.built_in import PLATFORM, SHARED
 from natsync.core.ledger import Entries, Entry
 from natsync.core.lints import lint_account
 from natsync.core.rows import Account, Offer, Use
@@ -72,7 +73,7 @@ def known_claims(at: Picture, observed: Mapping[str, str]) -> dict[str, AccountC
     for public_key in named:
         if entry := ours.get(public_key):
             offers = at.desired.offers.get(entry.record, [])
-            exports = [offer.export for offer in offers]
+            exports = [*(SHARED if entry.record == PLATFORM else ()), *(offer.export for offer in offers)]
             found[public_key] = AccountClaims(signing_keys=entry.signing_public_keys, exports=exports)
         elif public_key in observed:
             found[public_key] = foreign_claims(observed[public_key])
@@ -128,7 +129,9 @@ def place_of(problem: Problem, statement: Statement) -> tuple[str, str]:
 def platform_body(entry: Entry) -> Body:
     limits = AccountLimits(disk_storage=-1, memory_storage=-1)
     return account_body(
-        AccountClaims(signing_keys=entry.signing_public_keys, limits=limits, revocations=entry.revocations)
+        AccountClaims(
+            signing_keys=entry.signing_public_keys, limits=limits, revocations=entry.revocations, exports=SHARED
+        )
     )
 
 

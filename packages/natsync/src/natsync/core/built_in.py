@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from natsync.core.account_claims import AccountClaims, AccountLimits, Authorization, account_body
+from common.core import subjects
+from natsync.core.account_claims import AccountClaims, AccountLimits, Authorization, Export, account_body
 from natsync.core.ledger import Entries, Entry
 from natsync.core.token_codec import Body
 
@@ -16,6 +17,9 @@ CALLOUT = "callout"
 SENTINEL = "sentinel"
 """Who a client is taken for that comes without credentials. Its token is public: it lets nobody do anything."""
 ANY_ACCOUNT = "*"
+
+SHARED = (Export(subjects.RECORDS, name="records"),)
+"""What other accounts may import from the platform's own: which record was written. Never what is in it."""
 
 NOTHING = AccountLimits(connections=0, subscriptions=0, data=0, payload=0)
 

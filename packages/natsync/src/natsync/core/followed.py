@@ -1,11 +1,15 @@
-"""Which collections the record feed follows: those whose records users can reach. Views have no events of their own."""
+"""Which collections the record feed follows, and what it says of their records. Views have no events of their own."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from common.core.pocketbase_answers import Action
-from common.core.record_feed import RecordEvent
+from common.core.pocketbase_answers import Action, Record
+from common.core.record_feed import RecordEvent, RecordImage
+from natsync.core.schema import SPECS
+
+SECRET = frozenset(spec.name for spec in SPECS)
+"""natsync's own collections hold keys and credentials, which go into no message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,11 @@ class Followed:
     def names(self) -> list[str]:
         return sorted(self.ids)
 
+    @property
+    def shown(self) -> list[str]:
+        """Collections whose records are told whole."""
+        return sorted(self.ids.keys() - SECRET)
+
     def event(self, collection: str, id: str, action: Action, *, epoch: str, sequence: int) -> RecordEvent:
         return RecordEvent(
             epoch=epoch,
@@ -37,3 +46,18 @@ class Followed:
             id=id,
             action=action,
         )
+
+
+def image(event: RecordEvent, record: Record) -> RecordImage:
+    """What goes beside the event, under its number."""
+    is_secret = event.collection in SECRET
+    return RecordImage(
+        epoch=event.epoch,
+        sequence=event.sequence,
+        collection=event.collection,
+        collection_id=event.collection_id,
+        id=event.id,
+        action=event.action,
+        record=None if is_secret else record,
+        left_out="secret" if is_secret else "",
+    )

@@ -13,7 +13,6 @@ from natsync.core.claims import (
 )
 from natsync.core.ledger import KEY_FIELDS, Entry, Kind
 
-RECORDS_STREAM = "RECORDS"
 OPERATOR_FIELDS = ("name", *KEY_FIELDS, "jwt")
 
 ACCOUNTS = (SYSTEM, PLATFORM, AUTH)
@@ -63,7 +62,7 @@ PERMISSIONS: Mapping[str, Permissions] = {
         publish=(
             subjects.RECORDS,
             subjects.IMAGES,
-            *subjects.stream_api(RECORDS_STREAM),
+            *subjects.stream_api(subjects.RECORDS_STREAM),
             *subjects.stream_api(subjects.NOTICES_STREAM),
             *subjects.bucket_api(subjects.LEASES_BUCKET),
             subjects.NATSYNC_LEADER,
