@@ -54,6 +54,8 @@ def test_who_is_cut_off_is_named_with_the_reason() -> None:
         lines = decided(decision(after, **changed), stored, [])
         said = {"account": "a1", "public_key": "UONE", "since": 9, "user": "u1", "why": why}
         assert ("user cut off", said) in lines
+    publishing = Plan(publish=(Mint(after.by_place["account", "a1"], {}, "", "acme", "OKEY", 9),))
+    assert "user cut off" in dict(decided(decision(stored, plan=publishing), stored, []))
     assert not [event for event, _ in decided(decision(stored), stored, []) if event == "user cut off"]
 
 
@@ -100,7 +102,7 @@ def test_what_servers_are_told_is_named_by_its_id_and_what_is_different_and_neve
     one = Mint(entry, body, "c", "acme", issuer_of(ledger()), 2)
     (line,) = published([one], ledger(after), {identity.public_key: before})
     said = {"account": "a1", "public_key": identity.public_key, "desired": id_of(after.jwt)}
-    assert line == ("account to be published", {**said, "why": ["limits.conn: 1 -> 2"]})
+    assert line == ("account to be published", {**said, "why": ["limits.conn: 1 -> 2"], "revoked": []})
     assert "eyJ" not in str(line)
     for shown, why in (({}, "not on the servers"), ({identity.public_key: ""}, "do not all show the same")):
         ((_, told),) = published([one], ledger(after), shown)

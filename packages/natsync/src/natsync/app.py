@@ -20,6 +20,7 @@ from common.serving.http_errors import install_error_handler
 from common.serving.server import operations
 from common.serving.tracing import tracing
 from natsync.adapters.keyring import Keyring
+from natsync.adapters.nats_audit import NatsAudit
 from natsync.adapters.nats_servers import open_servers
 from natsync.adapters.pocketbase_rows import FOLLOWED
 from natsync.assemble import creds_of, issuers, lead_of, reconciler_of
@@ -61,11 +62,13 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
             "reconcile": follow.progress.finished,
             **logins.probes,
         }
+        audit = NatsAudit(bus)
         async with (
+            audit.listening(),
             operations(operations_app(probes), settings.operations_port),
-            running(lead.run, follow.listen, follow.work, feed.run),
+            running(lead.run, follow.listen, follow.work, feed.run, audit.run),
         ):
-            yield Natsync(verifier, follow.progress, logins.issue, logins.source, logins.report, reconciler.difference)
+            yield Natsync(verifier, follow.progress, logins.issue, logins.source, logins.report, reconciler)
 
 
 def login_terms(settings: Settings) -> LoginTerms:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -29,6 +30,7 @@ from natsync.core.mirrors import View, Write, differences, waiting, writes
 from natsync.core.pass_report import AccountReport, Pass, reports
 from natsync.core.rows import Row
 from natsync.core.scopes import by_account
+from natsync.core.token_codec import id_of
 from natsync.core.verbs import to_action
 from natsync.mint import Minting, creds, minted
 from natsync.publish_accounts import PublishAccounts
@@ -124,6 +126,19 @@ class Reconciler:
         said = decision.entries.having(minted(Minting(self._keyring, decision.entries), plan.publish, plan.issue))
         shown = [*clearings(look.table, decision), *writes(look.table, self._view(decision, said, {}))]
         return difference(decision, held.entries, held.observed, shown)
+
+    def standing(self, account: str) -> dict[str, Any]:
+        """What is wanted of an account's token, what servers show and what is tried again; nothing in it is secret."""
+        found, held = self._publisher.report(account), self._holding
+        entry = held.entries.get("account", account) if held else None
+        if held is None or entry is None:
+            return {**found, "published": ""}
+        shown = "" if held.is_blind else held.observed.get(entry.public_key, "")
+        desired, published = id_of(entry.jwt), id_of(shown)
+        servers: dict[str, str] = found["servers"] if found["desired"] == desired else {}
+        if not servers and published == desired:
+            servers = dict.fromkeys(self._publisher.observed.servers, "verified")
+        return {**found, "desired": desired, "published": published, "servers": servers}
 
     async def _run(self, hints: Hints) -> Pass:
         done = Pass()

@@ -1,7 +1,6 @@
 """natsync's HTTP API."""
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, cast
 
@@ -31,6 +30,7 @@ from natsync.core.difference import Difference
 from natsync.core.pass_report import counts
 from natsync.follow import Progress
 from natsync.issue_creds import IssueCreds, Issued
+from natsync.reconcile import Reconciler
 
 ADMIN = "admin"
 MOST_EXPIRING = 1000
@@ -47,7 +47,7 @@ class Natsync:
     issue: IssueCreds
     enrolment: PocketBaseEnrolment
     connections: NatsConnectionReport
-    plan: Callable[[], Awaitable[Difference]]
+    reconciler: Reconciler
 
 
 def natsync_of(connection: HTTPConnection) -> Natsync:
@@ -109,7 +109,7 @@ async def status(request: Request) -> Status:
             passes=progress.passes,
             **counts(progress.done),
         ),
-        accounts=accounts(progress),
+        accounts=accounts(progress, natsync_of(request).reconciler),
         foreign_accounts=progress.done.foreign,
     )
 
@@ -117,7 +117,7 @@ async def status(request: Request) -> Status:
 @router.get("/plan", tags=["operation"], dependencies=[Depends(admin)], responses=refusals(403))
 async def plan(request: Request) -> Plan:
     """What the next pass would do. Nothing is written, neither to PocketBase nor to NATS. For admins."""
-    return to_plan(await natsync_of(request).plan())
+    return to_plan(await natsync_of(request).reconciler.difference())
 
 
 @router.get(
@@ -149,7 +149,7 @@ def shown(issued: Issued, response: Response) -> Creds:
     )
 
 
-def accounts(progress: Progress) -> list[AccountStatus]:
+def accounts(progress: Progress, reconciler: Reconciler) -> list[AccountStatus]:
     return [
         AccountStatus(
             id=account.id,
@@ -159,9 +159,15 @@ def accounts(progress: Progress) -> list[AccountStatus]:
             verified_at=progress.verified.get(account.id, 0),
             users=account.users,
             suspended_users=account.suspended,
+            **standing(account.id, reconciler),
         )
         for account in progress.done.accounts
     ]
+
+
+def standing(account: str, reconciler: Reconciler) -> dict[str, Any]:
+    said = reconciler.standing(account)
+    return {name: said[name] for name in ("desired", "published", "servers", "attempts", "next_try_at", "failed_at")}
 
 
 def to_plan(found: Difference) -> Plan:

@@ -32,6 +32,10 @@ NATSYNC_LEADER = "natsync.leader"
 CREDS_ISSUE = "natsync.rpc.creds.issue"
 ACCOUNT_STATUS = "natsync.rpc.account.status"
 
+AUDIT = "natsync.audit"
+AUDIT_STREAM = "AUDIT"
+"""Keeps AUDIT, and nobody can take anything out of it."""
+
 NOTICES_STREAM = "NOTICES"
 """Keeps SESSION_REVOKED, USER_BANNED and USER_PARDONED for those who were not there to hear them."""
 
@@ -150,6 +154,19 @@ def stream_api(stream: str) -> tuple[str, ...]:
         f"$JS.API.CONSUMER.MSG.NEXT.{name}.>",
         f"$JS.ACK.{name}.>",
         f"$JS.FC.{name}.>",
+    )
+
+
+def growing_stream_api(stream: str) -> tuple[str, ...]:
+    """What a client publishes to in order to create one JetStream stream and read it, but not to change it."""
+    name = token(stream)
+    return (
+        *(f"$JS.API.STREAM.{verb}.{name}" for verb in ("CREATE", "INFO")),
+        f"$JS.API.STREAM.MSG.GET.{name}",
+        f"$JS.API.CONSUMER.*.{name}",
+        f"$JS.API.CONSUMER.*.{name}.>",
+        f"$JS.API.CONSUMER.MSG.NEXT.{name}.>",
+        f"$JS.ACK.{name}.>",
     )
 
 

@@ -71,6 +71,19 @@ class AccountStatus(Answer):
     verified_at: Annotated[float, Field(description="When every server was last seen to agree; 0 is never.")]
     users: int
     suspended_users: int
+    desired: Annotated[str, Field(description="The id (`jti`) of the token that is to be on the servers.")]
+    published: Annotated[str, Field(description="The id of the one that all of them show; empty when they differ.")]
+    servers: Annotated[
+        dict[str, str],
+        Field(
+            description="How far each is: `verified`, `accepted`, `shows another token`, `no answer`, `silent`, or why "
+            "it refuses.",
+            examples=[{"nats-1": "verified"}],
+        ),
+    ]
+    attempts: Annotated[int, Field(description="Tries that have failed; 0 when nothing waits.")]
+    next_try_at: float
+    failed_at: Annotated[float, Field(description="Since when it counts as failed; 0 while it does not.")]
 
 
 class Status(Answer):

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from natsync.core.decision import Decision
 from natsync.core.difference import publication
 from natsync.core.ledger import Entries, Entry
+from natsync.core.revocations import Ledger
 from natsync.core.rows import Row, text
 from natsync.core.token_codec import id_of
 from natsync.core.user_tokens import Mint
@@ -21,9 +22,10 @@ MOST_USERS = 200
 def decided(decision: Decision, stored: Entries, actions: Iterable[Row]) -> list[Line]:
     """`stored` is the ledger as it was before."""
     rows = {to_action(row).token: row for row in actions}
+    after = decision.entries.having(mint.entry for mint in decision.plan.publish)
     return [
         *(asked(order, refusal, rows.get(order.token)) for order, refusal in decision.carried.items()),
-        *(line for entry in decision.entries.of_kind("account") for line in cut_off(entry, decision, stored)),
+        *(line for entry in after.of_kind("account") for line in cut_off(entry, decision, stored)),
         *issued(decision, stored),
         *(("user forgotten", {"user": entry.record}) for entry in decision.plan.forget if entry.kind == "user"),
     ]
@@ -41,7 +43,7 @@ def asked(order: Order, refusal: str, action: Row | None) -> Line:
 
 def cut_off(account: Entry, decision: Decision, stored: Entries) -> list[Line]:
     before = stored.by_place.get(account.place)
-    known = before.revocations if before else {}
+    known: Ledger = before.revocations if before else {}
     if account.revocations == known:
         return []
     users = {entry.public_key: entry for entry in stored.of_kind("user")}
@@ -91,18 +93,13 @@ def why_issued(mint: Mint, before: Entry) -> str:
 
 def published(mints: Iterable[Mint], entries: Entries, observed: Mapping[str, str]) -> list[Line]:
     """What servers are about to be told, and why; `entries` hold the tokens."""
-    return [
-        (
-            "account to be published",
-            {
-                "account": mint.entry.record,
-                "public_key": mint.entry.public_key,
-                "desired": id_of(entries.by_place[mint.entry.place].jwt),
-                "why": list(publication(mint, observed).why),
-            },
-        )
-        for mint in mints
-    ]
+    return [publishing(mint, entries.by_place[mint.entry.place], observed) for mint in mints]
+
+
+def publishing(mint: Mint, entry: Entry, observed: Mapping[str, str]) -> Line:
+    change = publication(mint, observed)
+    what = {"account": entry.record, "public_key": entry.public_key, "desired": id_of(entry.jwt)}
+    return "account to be published", {**what, "why": list(change.why), "revoked": list(change.revoked)}
 
 
 def removed(leaving: Iterable[Entry], decision: Decision) -> list[Line]:

@@ -64,6 +64,8 @@ PERMISSIONS: Mapping[str, Permissions] = {
             subjects.IMAGES,
             *subjects.stream_api(subjects.RECORDS_STREAM),
             *subjects.stream_api(subjects.NOTICES_STREAM),
+            subjects.AUDIT,
+            *subjects.growing_stream_api(subjects.AUDIT_STREAM),
             *subjects.bucket_api(subjects.LEASES_BUCKET),
             subjects.NATSYNC_LEADER,
         ),
