@@ -20,16 +20,18 @@ from natsync.core.rows import Row, text
 from natsync.core.verbs import KINDS, clearing, is_asking, to_action
 
 QUIET_SECONDS = 0.1
-"""Longer than PocketBase takes for a PATCH from reading the row to writing it."""
+"""Longer than PocketBase takes for a PATCH from reading the row to writing it, while it has little to do."""
+QUIET_WRITES = 5
+"""While it has much to do: as long as so many writes of our own take, which wait for their turn as others' do."""
 
 Place = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """When triggers were last taken off a row, and whose account that concerns."""
+    """Whose triggers were taken off, and until when they may come back."""
 
-    at: float
+    until: float
     account: str
 
 
@@ -57,7 +59,7 @@ class ShowRows:
         return {cleared.account for cleared in self._cleared.values() if is_quiet(cleared)}
 
     def settles_in_seconds(self) -> float:
-        waits = [cleared.at + QUIET_SECONDS - time.monotonic() for cleared in self._cleared.values()]
+        waits = [cleared.until - time.monotonic() for cleared in self._cleared.values()]
         return max(0.0, min(waits, default=float("inf")))
 
     def forget_settled(self, accounts: set[str]) -> None:
@@ -68,12 +70,14 @@ class ShowRows:
     async def clear(self, rows: Rows, table: Table, decision: Decision) -> dict[Place, Record]:
         """Take triggers that were carried out off their rows; returns the rows as they are now. Raises ServiceError."""
         found = clearings(table, decision)
+        begun = time.monotonic()
         written = await self._write(rows, found)
+        until = time.monotonic() + max(QUIET_SECONDS, QUIET_WRITES * (time.monotonic() - begun))
         for write in found:
             kind = KINDS[write.collection]
             if row := written.get((write.collection, write.id)):
                 account = row["id"] if kind == "account" else text(row, "account_id")
-                self._cleared[kind, write.id] = Cleared(time.monotonic(), account)
+                self._cleared[kind, write.id] = Cleared(until, account)
                 self._stamps[write.collection, write.id] = text(row, "updated")
         return written
 
@@ -112,7 +116,7 @@ class ShowRows:
 
 
 def is_quiet(cleared: Cleared) -> bool:
-    return time.monotonic() - cleared.at >= QUIET_SECONDS
+    return time.monotonic() >= cleared.until
 
 
 def clearings(table: Table, decision: Decision) -> list[Write]:
