@@ -8,10 +8,23 @@ from contextlib import ExitStack
 import pytest
 
 from common.core import subjects
+from natsync.adapters.pocketbase_names import NamedPocketBase
+from natsync.core.collection_names import CollectionNames
 from natsync.core.token_codec import unverified
 from tests.eventually import eventually
+from tests.servers.issuer import ISSUER, issuer
 from tests.servers.nats import nats_process
-from tests.servers.natsync import Stack, connected_with, prepare, refused, running_stack, stack, tenants_of
+from tests.servers.natsync import (
+    Stack,
+    Tenants,
+    connected_with,
+    logged_in_with,
+    prepare,
+    refused,
+    running_stack,
+    stack,
+    tenants_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +101,32 @@ async def test_no_call_of_pocketbase_waits_for_nats() -> None:
             assert time.monotonic() - begun < 2
             server.send_signal(signal.SIGCONT)
             await eventually(lambda: refused(fresh.nats_url, creds), seconds=20)
+
+
+async def test_collections_may_have_other_names() -> None:
+    names = CollectionNames("tenants", "positions", "devices")
+    chosen = {
+        "NATSYNC_ACCOUNT_COLLECTION_NAME": "tenants",
+        "NATSYNC_ROLE_COLLECTION_NAME": "positions",
+        "NATSYNC_USER_COLLECTION_NAME": "devices",
+    }
+    with issuer() as signing, stack(issuer=ISSUER, jwks_url=signing.jwks_url, **chosen) as fresh:
+        assert fresh.command("bootstrap").returncode == 0
+        again = fresh.command("bootstrap")
+        assert again.stdout == "natsync bootstrap: done\n"
+        with fresh.nats(), fresh.serving():
+            async with tenants_of(fresh) as plain:
+                await plain.control.request("PATCH", "/api/settings", {"batch": {"enabled": True}})
+                tenants = Tenants(NamedPocketBase(plain.control, names), fresh)
+                account, _, user, creds = await tenants.someone()
+                assert (await plain.control.record("devices", user["id"]))["creds_file"] == creds
+                token = signing.token(user["id"], aud=["natsync"], collectionName="devices")
+                async with connected_with(fresh.nats_url, creds) as live, logged_in_with(fresh.nats_url, token):
+                    action = {"verb": "suspend", "collection": "devices", "record": user["id"]}
+                    await plain.control.create("nats_actions", action)
+                    await live.is_cut()
+                await plain.control.update("tenants", account["id"], {"rotate_keys": True})
+                await tenants.synced(account, rotate_keys=False)
+                made = {one["name"] for one in await plain.control.collections()}
+        assert {"tenants", "positions", "devices", "natsync_keys"} <= made
+        assert not {"nats_accounts", "nats_roles", "nats_users"} & made

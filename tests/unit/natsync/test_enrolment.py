@@ -3,12 +3,12 @@ from typing import Any
 import pytest
 
 from common.core.identity import Identity
-from natsync.core.enrolment import Enrolment, Unknown, person_of
+from natsync.core.enrolment import Enrolment, Gateway, Unknown, person_of
 
-GATEWAY, REALM = "http://gateway", "https://sso/realms/R"
+GATEWAY, REALM = Gateway("http://gateway"), "https://sso/realms/R"
 
 
-def identity(issuer: str = GATEWAY, subject: str = "u1", **claims: Any) -> Identity:
+def identity(issuer: str = GATEWAY.issuer, subject: str = "u1", **claims: Any) -> Identity:
     return Identity(issuer, subject, "name", "", frozenset(), "s1", 0, claims)
 
 
@@ -26,7 +26,7 @@ def test_a_token_of_the_gateway_names_a_platform_user_or_a_nats_user() -> None:
 def test_another_issuer_names_its_own_users_whatever_else_it_says() -> None:
     for claims in ({}, {"collectionName": "users"}, {"collectionName": "nats_users"}):
         assert person_of(identity(REALM, **claims), gateway=GATEWAY) == ("oidc", REALM, "u1")
-    assert person_of(identity(), gateway=GATEWAY) == ("oidc", GATEWAY, "u1")
+    assert person_of(identity(), gateway=GATEWAY) == ("oidc", GATEWAY.issuer, "u1")
 
 
 def test_a_row_is_found_by_its_id_its_user_and_its_issuer_and_subject_together() -> None:

@@ -26,7 +26,7 @@ from natsync.core.authorization_response import admission_body, refusal_body
 from natsync.core.built_in import AUTH, CALLOUT
 from natsync.core.callout import BadRequest, Login, read_login
 from natsync.core.curve_keys import NONCE_BYTES, BoxBroken, CurveKey
-from natsync.core.enrolment import Unknown, person_of
+from natsync.core.enrolment import Gateway, Unknown, person_of
 from natsync.core.keys import KeyPair
 from natsync.core.ledger import Entries, Entry
 from natsync.core.sealing import SealBroken
@@ -61,7 +61,7 @@ class Admitted:
 
 
 class Admit:
-    def __init__(self, enrol: Enrol, verifier: TokenVerifier, keyring: Keyring, *, gateway: str) -> None:
+    def __init__(self, enrol: Enrol, verifier: TokenVerifier, keyring: Keyring, *, gateway: Gateway) -> None:
         self.sessions: OrderedDict[str, Admitted] = OrderedDict()
         """Of this process, the latest; for endings of sessions that do not say whose they were."""
         self.is_informed = False

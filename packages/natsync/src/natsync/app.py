@@ -22,9 +22,11 @@ from common.serving.tracing import tracing
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nats_audit import NatsAudit
 from natsync.adapters.nats_servers import open_servers
+from natsync.adapters.pocketbase_names import named
 from natsync.adapters.pocketbase_rows import FOLLOWED
 from natsync.assemble import creds_of, issuers, lead_of, reconciler_of
 from natsync.core.built_in import CALLOUT
+from natsync.core.enrolment import Gateway
 from natsync.core.hints import IMAGE_FIELDS
 from natsync.follow import Follow, Pace
 from natsync.open_logins import LoginTerms, Means, open_logins
@@ -35,17 +37,20 @@ from natsync.settings import Settings
 
 @asynccontextmanager
 async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
-    password = settings.pocketbase_password.get_secret_value()
+    password, names = settings.pocketbase_password.get_secret_value(), settings.collection_names
     async with (
         tracing("natsync", settings.otlp_endpoint),
-        open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as pocketbase,
+        open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as plain,
         open_servers(
             settings.nats_servers, creds_of(settings, "sys"), settings.connection_terms, settings.timeouts
         ) as servers,
         open_bus(settings.nats_url, name="natsync", creds=creds_of(settings, "natsync")) as bus,
         open_verifier(issuers(settings)) as verifier,
-        open_logins(Means(pocketbase, servers, bus, verifier, Keyring(settings.key)), login_terms(settings)) as logins,
+        open_logins(
+            Means(named(plain, names), servers, bus, verifier, Keyring(settings.key)), login_terms(settings)
+        ) as logins,
     ):
+        pocketbase = named(plain, names)
         lead = lead_of(settings, pocketbase, bus)
         reconciler = reconciler_of(settings, pocketbase, servers, lead)
         follow = Follow(
@@ -55,7 +60,7 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
             Pace(settings.debounce_ms / 1000, settings.sweep_seconds, settings.event_filter),
         )
         servers.changed = follow.hint
-        feed = RecordFeed(pocketbase, bus, Leases(bus, holder="natsync"))
+        feed = RecordFeed(plain, bus, Leases(bus, holder="natsync"))
         probes = {
             "pocketbase": pocketbase.healthy,
             "nats": servers.connection.answers,
@@ -73,7 +78,7 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
 
 def login_terms(settings: Settings) -> LoginTerms:
     return LoginTerms(
-        gateway=settings.issuer,
+        gateway=Gateway(settings.issuer, settings.user_collection_name),
         defaults=settings.defaults,
         nats_url=settings.nats_url,
         creds=creds_of(settings, CALLOUT) if settings.auth_callout else None,

@@ -15,6 +15,7 @@ from natsync.adapters.credentials_directory import CredentialsDirectory
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nats_servers import NatsServers, open_servers
 from natsync.adapters.pocketbase_ledger import PocketBaseLedger
+from natsync.adapters.pocketbase_names import named
 from natsync.assemble import creds_of, lead_of, reconciler_of
 from natsync.bootstrap import Bootstrap, Place, Say, answering, trust_of, write_files
 from natsync.core.difference import Difference
@@ -49,7 +50,7 @@ async def opened(settings: Settings) -> AsyncGenerator[PocketBase]:
         settings.pocketbase_url, email=settings.pocketbase_email, password=password
     ) as pocketbase:
         await answering(pocketbase, seconds=settings.wait_seconds)
-        yield pocketbase
+        yield named(pocketbase, settings.collection_names)
 
 
 def ports_of(settings: Settings) -> Ports:

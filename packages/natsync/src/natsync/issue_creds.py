@@ -13,7 +13,7 @@ from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
 from natsync.core.admission import Denied
 from natsync.core.creds_file import render
-from natsync.core.enrolment import Person, Unknown, person_of
+from natsync.core.enrolment import Gateway, Person, Unknown, person_of
 from natsync.core.ledger import Entry
 from natsync.core.rows import Row, text
 from natsync.core.sealing import SealBroken
@@ -49,7 +49,7 @@ class Issued:
 class IssueCreds:
     """All methods raise ServiceError."""
 
-    def __init__(self, enrol: Enrol, source: PocketBaseEnrolment, keyring: Keyring, *, gateway: str) -> None:
+    def __init__(self, enrol: Enrol, source: PocketBaseEnrolment, keyring: Keyring, *, gateway: Gateway) -> None:
         self._enrol = enrol
         self._source = source
         self._keyring = keyring

@@ -20,6 +20,7 @@ from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
 from natsync.admit import Admit
 from natsync.answer_requests import AnswerRequests
 from natsync.core.built_in import CALLOUT
+from natsync.core.enrolment import Gateway
 from natsync.core.rights import Defaults
 from natsync.cut_off import CutOff
 from natsync.enrol import COLLECTIONS, Enrol
@@ -39,9 +40,9 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class LoginTerms:
-    """`gateway` is the issuer whose tokens name records of PocketBase. Without `creds` NATS is not listened to."""
+    """Without `creds` NATS is not listened to."""
 
-    gateway: str
+    gateway: Gateway
     defaults: Defaults
     nats_url: str
     creds: Path | None

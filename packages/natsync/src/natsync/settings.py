@@ -1,7 +1,7 @@
 """All that natsync can be told from outside; built once, in __main__."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -12,17 +12,20 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
+    model_validator,
 )
 from pydantic_settings import SettingsConfigDict
 
 from common.serving.settings import Key, Names, Port, TelemetrySettings, key_bytes, none_for_nothing
 from natsync.core.built_in import CalloutTerms
+from natsync.core.collection_names import CollectionNames
 from natsync.core.decision import Terms
 from natsync.core.event_filter import known_events
 from natsync.core.guard import Guard
 from natsync.core.permissions import DEFAULT_PUBLISH, DEFAULT_SUBSCRIBE
 from natsync.core.publish_queue import QueueTerms
 from natsync.core.rights import Defaults
+from natsync.core.schema import ACCOUNTS, ROLES, USERS
 from natsync.core.server_choice import ConnectionTerms, RetryTerms, Timeouts, server_list
 
 
@@ -143,6 +146,15 @@ class Settings(TelemetrySettings):
     creds_at_rest: Literal["plain", "sealed"] = "plain"
     """`plain` shows credentials in `creds_file`; `sealed` shows none there: they are to be had from /nats/creds."""
 
+    account_collection_name: str = ACCOUNTS.name
+    """What accounts are called in PocketBase."""
+
+    role_collection_name: str = ROLES.name
+    """What roles are called there."""
+
+    user_collection_name: str = USERS.name
+    """What NATS users are called there."""
+
     operator_name: str = "pocketwire"
     """Name of the operator; used when it is first made."""
 
@@ -183,6 +195,15 @@ class Settings(TelemetrySettings):
     @property
     def key(self) -> bytes:
         return key_bytes(self.encryption_key)
+
+    @model_validator(mode="after")
+    def _names_can_be(self) -> Self:
+        _ = self.collection_names
+        return self
+
+    @property
+    def collection_names(self) -> CollectionNames:
+        return CollectionNames(self.account_collection_name, self.role_collection_name, self.user_collection_name)
 
     @property
     def callout_terms(self) -> CalloutTerms:

@@ -5,7 +5,7 @@ issuer name whatever that issuer calls its user, and count for a row only if the
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from common.core.identity import Identity
 from natsync.core.rows import Row, text
@@ -109,14 +109,21 @@ def persons_of(row: Row) -> list[Person]:
     return found
 
 
-def person_of(identity: Identity, *, gateway: str) -> Person:
-    """`gateway` is the issuer whose tokens name records of PocketBase. Raises Unknown."""
+class Gateway(NamedTuple):
+    """The issuer whose tokens name records of PocketBase, and what PocketBase calls the collection of NATS users."""
+
+    issuer: str
+    users: str = "nats_users"
+
+
+def person_of(identity: Identity, *, gateway: Gateway) -> Person:
+    """Raises Unknown."""
     collection = identity.claims.get("collectionName")
-    if identity.issuer != gateway or collection is None:
+    if identity.issuer != gateway.issuer or collection is None:
         return ("oidc", identity.issuer, identity.subject)
     if collection == "users":
         return ("user", "", identity.subject)
-    if collection == "nats_users":
+    if collection == gateway.users:
         return ("row", "", identity.subject)
     raise Unknown("the bearer of this token belongs to a collection that has no NATS users")
 

@@ -12,8 +12,9 @@ KNOWN = COLLECTIONS | {f"{collection}.{action}" for collection in COLLECTIONS fo
 def known_events(names: Iterable[str]) -> tuple[str, ...]:
     """Raises ValueError for a name of no event."""
     found = tuple(names)
-    if unknown := [name for name in found if name not in KNOWN]:
-        raise ValueError(f"no event: {', '.join(unknown)}; one is `nats_accounts` or `nats_accounts.update`")
+    for number, name in enumerate(found, 1):
+        if name not in KNOWN:
+            raise ValueError(f"name {number} is no event; one is `nats_accounts` or `nats_accounts.update`")
     return found
 
 
