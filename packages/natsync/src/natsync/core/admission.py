@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias
 from natsync.core.built_in import BUILT_IN
 from natsync.core.ledger import Entry
 from natsync.core.rows import Row
-from natsync.core.templates import TemplateUnfit
 from natsync.core.token_codec import Body
 from natsync.core.user_tokens import Picture, wording
 
@@ -51,10 +50,7 @@ def admission(row: Row, at: Picture, *, user_key: str, is_banned: bool) -> Admis
     account = at.desired.accounts[wanted.account]
     if not account.active or account.id in BUILT_IN:
         raise Denied("suspended", "the account is inactive")
-    try:
-        words = wording(wanted, Entry("user", wanted.id, public_key=user_key), at)
-    except TemplateUnfit as error:
-        raise Denied("refused", str(error)) from error
+    words = wording(wanted, Entry("user", wanted.id, public_key=user_key), at)
     if words is None:
         raise Denied("not_ready", "the account or the role has no keys yet")
     if 0 < wanted.expires_at <= at.now:
