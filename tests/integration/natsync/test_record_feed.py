@@ -5,7 +5,7 @@ import json
 import os
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ from common.adapters.pocketbase import PocketBase, open_pocketbase
 from common.core import subjects
 from common.core.record_feed import Alive, Changed, FeedReader, RecordImage, fingerprint, read
 from tests.eventually import eventually
-from tests.servers.natsync import Stack, Tenants, connected_with
+from tests.servers.natsync import Stack, Tenants, connected_with, prepare, stack
 
 OTHERS = ("chathub", "natsync", "sys", "callout")
 SILENCE_SECONDS = 0.5
@@ -44,8 +44,8 @@ class Heard:
                 if isinstance(said, Changed) and said.event.collection == collection:
                     return said
 
-    async def alive(self, *, but: Alive | None = None) -> Alive:
-        async with asyncio.timeout(10):
+    async def alive(self, *, but: Alive | None = None, seconds: float = 10) -> Alive:
+        async with asyncio.timeout(seconds):
             while True:
                 said = await self.next()
                 if isinstance(said, Alive) and said != but:
@@ -155,6 +155,38 @@ async def test_a_pocketbase_that_hangs_silences_the_feed(natsync: Stack) -> None
 
 def epoch(alive: Alive) -> str:
     return alive.run.partition(".")[0]
+
+
+async def test_whoever_takes_over_begins_another_epoch() -> None:
+    with stack() as alone:
+        assert alone.command("bootstrap").returncode == 0
+        prepare(alone.pocketbase)
+        with alone.nats():
+            async with hearing(alone) as heard:
+                with alone.serving():
+                    before = epoch(await heard.alive(seconds=20))
+                with alone.serving():
+                    await another(heard, before)
+
+
+async def test_a_loss_of_nats_beneath_a_running_natsync_begins_another_epoch() -> None:
+    with stack() as alone:
+        assert alone.command("bootstrap").returncode == 0
+        prepare(alone.pocketbase)
+        async with AsyncExitStack() as running:
+            with alone.nats():
+                heard = await running.enter_async_context(hearing(alone))
+                running.enter_context(alone.serving())
+                before = epoch(await heard.alive(seconds=20))
+            with alone.nats():
+                await another(heard, before)
+                await running.aclose()
+
+
+async def another(heard: Heard, known: str) -> None:
+    async with asyncio.timeout(30):
+        while epoch(await heard.alive(seconds=30)) == known:
+            pass
 
 
 async def test_every_event_has_its_image_under_the_same_number(natsync: Stack) -> None:
