@@ -213,11 +213,11 @@ class Connection:
 
         await eventually(seen)
 
-    async def is_cut(self) -> None:
+    async def is_cut(self, *, seconds: float = 10) -> None:
         async def closed() -> bool:
             return self.client.is_closed
 
-        await eventually(closed)
+        await eventually(closed, seconds=seconds)
 
 
 @asynccontextmanager

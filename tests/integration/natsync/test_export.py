@@ -70,8 +70,9 @@ def started(fresh: Stack, folder: Path, file: str, number: int = 0) -> Generator
             assert list((working / "nats-data").rglob("*.jwt"))
 
 
-async def test_one_server_starts_from_the_folder_wherever_it_is(fresh: Stack) -> None:
-    folder = moved(fresh)
+@pytest.mark.parametrize("options", [(), ("--host", "127.0.0.1")], ids=["this machine", "a machine of its own"])
+async def test_one_server_starts_from_the_folder_wherever_it_is(fresh: Stack, options: tuple[str, ...]) -> None:
+    folder = moved(fresh, *options)
     assert {path.name for path in folder.iterdir()} == {"operator.jwt", "operator.conf", "nats.conf", "README.md"}
     with started(fresh, folder, "nats.conf") as url, fresh.serving():
         async with tenants_of(fresh) as tenants:

@@ -206,7 +206,7 @@ async def test_who_loses_rights_is_cut_off_live(
             await tenants.control.delete("nats_users", user["id"])
         else:
             await tenants.control.update("nats_users", user["id"], changes[how])
-        await live.is_cut()
+        await live.is_cut(seconds=1)
 
 
 async def test_a_role_that_is_narrowed_counts_for_who_is_logged_in_by_token(
@@ -235,7 +235,7 @@ async def test_a_ban_cuts_off_live_keeps_out_and_takes_the_credentials_too_until
     creds, token = await tenants.credentials(user), token_of(platform_issuer, owner["id"])
     async with logged_in_with(natsync.nats_url, token) as live:
         await told.publish(subjects.USER_BANNED, UserBanned(subject=owner["id"], reason="spam"))
-        await live.is_cut()
+        await live.is_cut(seconds=1)
     assert await is_turned_away(natsync, token)
     await tenants.synced(user, sync_status="inactive")
     assert await refused(natsync.nats_url, creds)

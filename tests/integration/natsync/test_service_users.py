@@ -57,7 +57,7 @@ async def test_the_gateway_asks_natsync_and_natsync_may_answer(natsync: Stack) -
     ):
         requests = await asked.hears(subjects.NATSYNC_RPC)
         reply = await gateway.hears("_INBOX.gateway.answer")
-        await gateway.client.publish("natsync.rpc.account.status", b"", reply="_INBOX.gateway.answer")
+        await gateway.client.publish("natsync.rpc.tests", b"", reply="_INBOX.gateway.answer")
         await (await requests.next_msg(timeout=2)).respond(b"fine")
         assert (await reply.next_msg(timeout=2)).data == b"fine"
 
