@@ -1,5 +1,6 @@
 """Carries a decision out: the ledger first, then the servers, exporters before who imports from them."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from natsync.publish_accounts import PublishAccounts
 
 logger = structlog.get_logger(__name__)
 
+ACCOUNTS_AT_ONCE = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -50,7 +53,7 @@ class CarryOut:
         """Raises ServiceError or SealBroken. Nothing is said before all of it is stored."""
         plan, minting = decision.plan, Minting(self._keyring, decision.entries)
         due = [mint for mint in plan.publish if not self._held(mint, is_away=is_away)]
-        entries = decision.entries.having(minted(minting, due, plan.issue))
+        entries = decision.entries.having(await asyncio.to_thread(minted, minting, due, plan.issue))
         changed = writes(stored, entries)
         kept = await self._rows.store(changed)
         gone = dropped(stored, plan.forget)
@@ -74,7 +77,7 @@ class CarryOut:
                 self._done.published += 1
 
         for wave in waves(recorded.publish, lambda mint: mint.entry.public_key, imported_accounts):
-            await each(tell, wave)
+            await each(tell, wave, at_once=ACCOUNTS_AT_ONCE)
         self._done.publish_seconds = time.monotonic() - begun
 
     async def remove(self, decision: Decision, recorded: Recorded) -> Entries:

@@ -48,6 +48,7 @@ class Lead:
         self._term: Term | None = None
         self._confirmed_at = 0.0
         self._stepped = asyncio.Condition()
+        self._confirming = asyncio.Lock()
 
     # What whoever reconciles asks
 
@@ -69,9 +70,14 @@ class Lead:
 
     async def confirm(self) -> None:
         """Raises StaleLease when the term is over, or another ServiceError when that cannot be told."""
-        if STEADY() - self._confirmed_at > FRESH_SECONDS:
-            await self._look()
+        if not self._is_fresh():
+            async with self._confirming:  # of many who ask at once one looks
+                if not self._is_fresh():
+                    await self._look()
         self._own()
+
+    def _is_fresh(self) -> bool:
+        return STEADY() - self._confirmed_at <= FRESH_SECONDS
 
     def request(self) -> Request:
         """A write that fails once the term is over. Raises StaleLease."""

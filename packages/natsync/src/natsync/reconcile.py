@@ -6,6 +6,7 @@ What is about to be said is recorded first, then published, then looked up on th
 the rows. A pass that is cut short at any point is completed by the next one, which then reads everything anew.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from natsync.core.pass_report import AccountReport, Pass, reports
 from natsync.core.rows import Row
 from natsync.core.scopes import by_account
 from natsync.core.token_codec import id_of
-from natsync.core.verbs import to_action
+from natsync.core.verbs import ALLOW_REMOVALS, to_action
 from natsync.mint import Minting, creds, minted
 from natsync.publish_accounts import PublishAccounts
 from natsync.show_rows import ShowRows, clearings
@@ -121,7 +122,7 @@ class Reconciler:
         if absence := await self._observe(held):
             raise NatsAbsent(absence)
         look = Look(table_of(held.rows, None, held.entries, time.time()), held.entries, [])
-        decision = self._decide(held, look)
+        decision = await asyncio.to_thread(self._decide, held, look)
         plan = decision.plan
         said = decision.entries.having(minted(Minting(self._keyring, decision.entries), plan.publish, plan.issue))
         shown = [*clearings(look.table, decision), *writes(look.table, self._view(decision, said, {}))]
@@ -144,7 +145,7 @@ class Reconciler:
         done = Pass()
         held, look, absence = await self._read(hints, done)
         self._refuse_without_operator(held.entries)
-        decision = self._decide(held, look)
+        decision = await asyncio.to_thread(self._decide, held, look)  # of ten thousand users it takes a second
         carry = CarryOut(self._rows, self._publisher, self._keyring, done)
         recorded = await carry.record(decision, look.entries, is_away=bool(absence))
         remember(held, look, recorded.entries)
@@ -180,8 +181,8 @@ class Reconciler:
         rows, held.rows = held.rows, await self._rows.reread(held.rows, changed)
         shown, was_blind = held.observed, held.is_blind
         absence = await self._observe(held) if hints.servers or was_blind else ""
-        if was_blind and not absence:
-            return held, self._look(held, None, hints), ""
+        if (was_blind and not absence) or allows_removals(held.rows):
+            return held, self._look(held, None, hints), absence
         focus = concerned(changed, rows, held.rows, held.entries) | moved(shown, held) | held.pending.keys()
         open_actions = {"nats_actions": set(held.rows["nats_actions"])}
         focus |= concerned(open_actions, rows, held.rows, held.entries) | self._show.settled()
@@ -284,6 +285,11 @@ class Reconciler:
         if done.whole and time.monotonic() - self._tidied_at >= self._terms.cleanup_interval_seconds:
             self._tidied_at = time.monotonic()
             await self._show.tidy(self._terms.retention_seconds)
+
+
+def allows_removals(rows: Rows) -> bool:
+    """What has no row any more is found by nothing that changed."""
+    return any(to_action(row).verb == ALLOW_REMOVALS for row in rows["nats_actions"].values())
 
 
 def moved(before: Mapping[str, str], held: Holding) -> set[str]:
