@@ -60,7 +60,7 @@ async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
             Pace(settings.debounce_ms / 1000, settings.sweep_seconds, settings.event_filter),
         )
         servers.changed = follow.hint
-        feed = RecordFeed(plain, bus, Leases(bus, holder="natsync"))
+        feed = RecordFeed(plain, bus, Leases(bus, holder="natsync"), names)
         probes = {
             "pocketbase": pocketbase.healthy,
             "nats": servers.connection.answers,

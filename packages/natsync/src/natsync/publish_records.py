@@ -21,7 +21,8 @@ from common.core.messages import MessageTooLarge
 from common.core.pocketbase_answers import Record
 from common.core.record_feed import FeedHeartbeat, RecordEvent, RecordImage, fingerprint
 from natsync.adapters.nats_record_stream import keep_records
-from natsync.core.followed import Followed, image
+from natsync.core.collection_names import CollectionNames
+from natsync.core.followed import Followed
 
 logger = structlog.get_logger(__name__)
 
@@ -59,10 +60,11 @@ class Numbering:
 
 
 class RecordFeed:
-    def __init__(self, pocketbase: PocketBase, bus: Bus, leases: Leases) -> None:
+    def __init__(self, pocketbase: PocketBase, bus: Bus, leases: Leases, names: CollectionNames) -> None:
         self._pocketbase = pocketbase
         self._bus = bus
         self._leases = leases
+        self._names = names
 
     async def run(self) -> None:
         """Loop: lead when nobody else does."""
@@ -84,7 +86,7 @@ class RecordFeed:
         numbering = Numbering()
         async with asyncio.TaskGroup() as tasks:
             await self._keep()
-            followed = Followed.of(await self._seen())
+            followed = Followed.of(await self._seen(), self._names)
             tasks.create_task(self._relay(followed, numbering))
             tasks.create_task(self._beat(followed, numbering))
 
@@ -116,7 +118,7 @@ class RecordFeed:
                         epoch=numbering.epoch,
                         sequence=numbering.sequence,
                     )
-                    await self._publish(told, image(told, event.record))
+                    await self._publish(told, followed.image(told, event.record))
 
     async def _publish(self, event: RecordEvent, beside: RecordImage) -> None:
         """The event first: whoever reads the record because of its image must not be given what was kept before."""
@@ -130,7 +132,7 @@ class RecordFeed:
     async def _beat(self, followed: Followed, numbering: Numbering) -> None:
         while True:
             collections = await self._seen()
-            if Followed.of(collections) != followed:
+            if Followed.of(collections, self._names) != followed:
                 raise CollectionsChanged
             await self._alive(numbering, fingerprint(collections))
             await asyncio.sleep(BEAT_SECONDS)
