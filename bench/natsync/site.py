@@ -67,6 +67,8 @@ async def open_site() -> AsyncGenerator[Site]:
         with mock.patch.dict(os.environ, fresh.environment):
             settings = load(Settings)
         async with open_pocketbase(server.url, email=server.email, password=server.password) as control:
+            patience = {"batch": {"enabled": True, "maxRequests": AT_ONCE, "timeout": 60}}
+            await control.request("PATCH", "/api/settings", patience)
             limits = {name: -1 for name in UNLIMITED if name != "max_connections"}
             subjects = [json.dumps([f"role{number}.>", "_INBOX.>"]) for number in range(ROLES)]
             roles = await filled(control, "nats_roles", [role(subject, limits) for subject in subjects])

@@ -4,6 +4,7 @@ Sources: nats-server (`sublist.go`, subject matching; `auth.go`, templates), nat
 """
 
 import re
+from functools import lru_cache
 
 MAX_SUBJECT_CHARACTERS = 1000
 FULL_WILDCARD = ">"
@@ -12,6 +13,7 @@ TEMPLATE = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)  # the roles of a thousand accounts name the same few
 def subject_fault(subject: str, *, queues: bool = False, templates: bool = False) -> str:
     """Why this is no subject, or nothing. A subscription may name a queue group after a space."""
     plain, space, queue = subject.partition(" ")
