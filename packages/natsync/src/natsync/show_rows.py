@@ -5,6 +5,7 @@ stand there again. As long as that can be, the row says `pending`.
 """
 
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ QUIET_SECONDS = 0.1
 """Longer than PocketBase takes for a PATCH from reading the row to writing it, while it has little to do."""
 QUIET_WRITES = 5
 """While it has much to do: as long as so many writes of our own take, which wait for their turn as others' do."""
+WRITES_REMEMBERED = 32
+"""The slowest of them counts."""
 
 Place = tuple[str, str]
 
@@ -38,6 +41,7 @@ class Cleared:
 class ShowRows:
     def __init__(self, rows: PocketBaseRows) -> None:
         self._rows = rows
+        self._took_seconds: deque[float] = deque(maxlen=WRITES_REMEMBERED)
         self._cleared: dict[Place, Cleared] = {}
         """By kind and record of the entry."""
         self._stamps: dict[Place, str] = {}
@@ -72,7 +76,9 @@ class ShowRows:
         found = clearings(table, decision)
         begun = time.monotonic()
         written = await self._write(rows, found)
-        until = time.monotonic() + max(QUIET_SECONDS, QUIET_WRITES * (time.monotonic() - begun))
+        if found:
+            self._took_seconds.append(time.monotonic() - begun)
+        until = time.monotonic() + max(QUIET_SECONDS, QUIET_WRITES * max(self._took_seconds, default=0))
         for write in found:
             kind = KINDS[write.collection]
             if row := written.get((write.collection, write.id)):
