@@ -134,6 +134,7 @@ async def test_of_two_natsyncs_either_answers_and_one_is_enough(ready: Stack, pl
         with ready.serving():
             owner, _ = await enrolled(tenants)
             token = token_of(platform_issuer, owner)
+            await eventually(lambda: is_let_in(ready, token))
             with second.serving():
                 await eventually(lambda: admits(second))
                 for _ in range(20):
@@ -176,9 +177,9 @@ async def test_nats_may_be_started_anew(platform_issuer: Issuer) -> None:
                 with fresh.nats():
                     owner, _ = await enrolled(tenants)
                     token = token_of(platform_issuer, owner)
-                    await eventually(lambda: is_let_in(fresh, token), seconds=10)
+                    await eventually(lambda: is_let_in(fresh, token), seconds=30)
                 with fresh.nats():
-                    await eventually(lambda: is_let_in(fresh, token), seconds=15)
+                    await eventually(lambda: is_let_in(fresh, token), seconds=30)
 
 
 async def test_it_works_unencrypted_too(platform_issuer: Issuer) -> None:

@@ -64,7 +64,7 @@ class Admit:
     def __init__(self, enrol: Enrol, verifier: TokenVerifier, keyring: Keyring, *, gateway: Gateway) -> None:
         self.sessions: OrderedDict[str, Admitted] = OrderedDict()
         """Of this process, the latest; for endings of sessions that do not say whose they were."""
-        self.is_informed = False
+        self.informed = asyncio.Event()
         """Set once all endings of sessions that were told before are known: until then nobody is let in."""
         self._enrol = enrol
         self._verifier = verifier
@@ -146,7 +146,7 @@ class Admit:
     async def _identified(self, login: Login) -> Identity:
         if not login.token:
             raise Denied("token", "the client brought no token")
-        if not self.is_informed:
+        if not self.informed.is_set():
             raise Denied("not_ready", "it is not known yet which sessions have ended")
         try:
             return await self._verifier.verify(login.token)

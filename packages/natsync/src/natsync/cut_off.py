@@ -98,8 +98,9 @@ class CutOff:
         async for batch in notices.batches():
             told += batch.told
             if batch.is_latest:
-                self._carry_out(outcome(told), is_late=not self._admit.is_informed)
-                told, self._admit.is_informed = [], True
+                self._carry_out(outcome(told), is_late=not self._admit.informed.is_set())
+                told = []
+                self._admit.informed.set()
 
     async def write(self) -> None:
         """Loop: bans and pardons to PocketBase, in order, until they stand there."""

@@ -73,5 +73,11 @@ async def open_logins(means: Means, terms: LoginTerms) -> AsyncGenerator[Logins]
             return
         async with open_nats(terms.nats_url, name=CALLOUT, creds=terms.creds) as connection:
             callout = NatsCallout(connection)
-            async with running(partial(callout.run, admit.answer), cut_off.sweep):
+            async with running(partial(answer_logins, callout, admit), cut_off.sweep):
                 yield Logins(issue, source, report, {"callout": callout.answers})
+
+
+async def answer_logins(callout: NatsCallout, admit: Admit) -> None:
+    """Loop. Whoever would only turn people away leaves the question to another natsync, if there is one."""
+    await admit.informed.wait()
+    await callout.run(admit.answer)
