@@ -21,6 +21,7 @@ WIDTH = 150
 RESULTS = Path(__file__).parent / "results"
 SUITES: dict[str, tuple[str, ...]] = {
     "common": ("tokens", "memory", "rate_limits", "bus"),
+    "natsync": ("issue", "sync"),
     "gateway": ("cached_reads", "passed_on_reads", "loop_lag"),
 }
 NEEDED: dict[str, tuple[Program, ...]] = {"gateway": (WRK, NGINX, TRAEFIK)}

@@ -177,6 +177,29 @@ async def messaging(address: Address, client: httpx.AsyncClient, admin: Session,
         silent = await hears_nothing(heard_south)
         assert silent, "another account heard the message"
         yield Seen("the other account hears nothing", {"waited_seconds": SILENCE_SECONDS})
+    async for seen in messaging_by_token(address, client, tenants[0]):
+        yield seen
+
+
+async def messaging_by_token(address: Address, client: httpx.AsyncClient, tenant: "Tenant") -> AsyncIterator[Seen]:
+    session = await log_in(client, "nats_users", tenant.email, tenant.password)
+    bearer = {"Authorization": f"Bearer {session.token}"}
+    creds = (await client.get("/nats/creds", headers=bearer)).raise_for_status().json()
+    assert "BEGIN NATS USER JWT" in creds["creds_file"]
+    yield Seen("the user asks natsync for its credentials", {"from": "/nats/creds", "user": creds["nats_username"]})
+    async with nats_client(address, token=session.token) as device:
+        heard = await device.subscribe("sensors.>")
+        await device.publish("sensors.humidity", b"40")
+        message = await heard.next_msg(timeout=5)
+        yield Seen("it connects with its session's token and no credentials", {"hears": message.data.decode()})
+        (current,) = [one for one in (await client.get("/sessions", headers=bearer)).json()["items"] if one["current"]]
+        (await client.delete(f"/sessions/{current['id']}", headers=bearer)).raise_for_status()
+
+        async def is_cut() -> bool:
+            return device.is_closed
+
+        await eventually(is_cut)
+        yield Seen("its session ends, and so does the connection", {"session": "ended"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,11 +261,10 @@ async def credentials(client: httpx.AsyncClient, tenant: Tenant) -> str:
 
 
 @asynccontextmanager
-async def nats_client(address: Address, creds: str) -> AsyncGenerator[Client]:
+async def nats_client(address: Address, creds: str = "", token: str = "") -> AsyncGenerator[Client]:
+    login: dict[str, Any] = {"user_credentials": RawCredentials(creds)} if creds else {"token": token}
     async with asyncio.timeout(10):
-        client = await nats.connect(
-            f"{address.websocket_url}/nats/ws", user_credentials=RawCredentials(creds), allow_reconnect=False
-        )
+        client = await nats.connect(f"{address.websocket_url}/nats/ws", allow_reconnect=False, **login)
     try:
         yield client
     finally:

@@ -34,7 +34,7 @@ SECRET_SHAPES = re.compile(r"eyJ[\w-]{20,}\.[\w-]*|\bS[AOU][A-Z2-7]{50,}")
 
 async def test_a_user_gets_through_everything(platform: RunningPlatform) -> None:
     steps = [seen.step async for seen in walk(platform.home.address)]
-    assert len(steps) == 13, steps
+    assert len(steps) == 16, steps
 
 
 def superuser_token(platform: RunningPlatform) -> str:

@@ -23,6 +23,8 @@ from tests.servers.process import directory, free_port, server
 
 UNLIMITED = dict.fromkeys(("max_connections", "max_subscriptions", "max_data", "max_payload"), -1)
 PASSWORD = "correct-horse"
+REFUSALS = ("authorization violation", "authentication revoked", "authentication expired")
+"""The latter two meet a login that was let in just before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Stack:
 
 
 @contextmanager
-def stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "") -> Generator[Stack]:
+def stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "", **changed: str) -> Generator[Stack]:
     """PocketBase alone is running; the rest is started by who needs it."""
     with directory() as home, pocketbase_server(hooks) as pocketbase:
         nats_port, port, operations_port = free_port(), free_port(), free_port()
@@ -99,14 +101,16 @@ def stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "") -> Generator
             "NATSYNC_JWKS_URL": jwks_url,
             "NATSYNC_SWEEP_SECONDS": "0.5",
             "NATSYNC_DEBOUNCE_MS": "20",
+            "NATSYNC_TAKEOVER_SECONDS": "1",
+            **changed,
         }
         yield Stack(pocketbase, home, nats_port, port, operations_port, environment)
 
 
 @contextmanager
-def running_stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "") -> Generator[Stack]:
+def running_stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "", **changed: str) -> Generator[Stack]:
     with ExitStack() as running:
-        whole = running.enter_context(stack(issuer=issuer, jwks_url=jwks_url, hooks=hooks))
+        whole = running.enter_context(stack(issuer=issuer, jwks_url=jwks_url, hooks=hooks, **changed))
         done = whole.command("bootstrap")
         assert done.returncode == 0, done.stderr
         prepare(whole.pocketbase)
@@ -209,38 +213,54 @@ class Connection:
 
         await eventually(seen)
 
-    async def is_cut(self) -> None:
+    async def is_cut(self, *, seconds: float = 10) -> None:
         async def closed() -> bool:
             return self.client.is_closed
 
-        await eventually(closed)
+        await eventually(closed, seconds=seconds)
 
 
 @asynccontextmanager
 async def connected_with(url: str, creds: str | Path, *, name: str = "test") -> AsyncGenerator[Connection]:
     """A connection that does not come back by itself. Raises when the server refuses the credentials."""
+    text = creds.read_text() if isinstance(creds, Path) else creds
+    with directory() as home:
+        path = home / "user.creds"
+        path.write_text(text)
+        async with connection(url, name, user_credentials=str(path)) as made:
+            yield made
+
+
+@asynccontextmanager
+async def logged_in_with(url: str, token: str, *, user: str = "", name: str = "test") -> AsyncGenerator[Connection]:
+    """The same with an access token and no credentials; beside the name of the user that is wanted, if one is given."""
+    login = {"user": user, "password": token} if user else {"token": token} if token else {}
+    async with connection(url, name, **login) as made:
+        yield made
+
+
+@asynccontextmanager
+async def connection(url: str, name: str, **login: Any) -> AsyncGenerator[Connection]:
     errors: list[str] = []
 
     async def note(error: Exception) -> None:
         errors.append(str(error))
 
-    text = creds.read_text() if isinstance(creds, Path) else creds
-    with directory() as home:
-        path = home / "user.creds"
-        path.write_text(text)
-        client = Client()
-        try:
-            await client.connect(
-                url,
-                user_credentials=str(path),
-                inbox_prefix=f"_INBOX.{name}".encode(),
-                allow_reconnect=False,
-                error_cb=note,
-                connect_timeout=2,
-            )
-        except BaseException:
-            await hang_up(client)
-            raise
+    client = Client()
+    try:
+        await client.connect(
+            url,
+            inbox_prefix=f"_INBOX.{name}".encode(),
+            allow_reconnect=False,
+            error_cb=note,
+            connect_timeout=4,
+            **login,
+        )
+        if not client.is_connected:  # the server hung up without a word, which nats-py does not tell
+            raise nats.errors.ConnectionClosedError
+    except BaseException:
+        await hang_up(client)
+        raise
     try:
         yield Connection(client, errors)
     finally:
@@ -263,6 +283,6 @@ async def refused(url: str, creds: str) -> bool:
         async with connected_with(url, creds):
             return False
     except (nats.errors.Error, OSError) as error:
-        if "authorization violation" not in str(error).lower():
+        if not any(reason in str(error).lower() for reason in REFUSALS):
             raise
         return True

@@ -10,7 +10,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDER = REPOSITORY / ".npm"
-PACKAGES = {"pocketbase": "0.28.1", "eventsource": "4.1.0"}
+PACKAGES = {"pocketbase": "0.28.1", "eventsource": "4.1.0", "nats": "2.29.3", "@nats-io/jwt": "0.0.11"}
 OLDEST_NODE = 20
 
 

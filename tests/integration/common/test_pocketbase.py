@@ -191,6 +191,15 @@ async def test_changes_are_hinted_at_after_a_word_that_the_past_is_unknown(
         assert "title" not in change.record
 
 
+async def test_of_a_collection_that_is_followed_whole_the_record_comes_with_the_hint(
+    control: PocketBase, collection: str
+) -> None:
+    async with aclosing(control.follow([collection, "users"], whole=[collection])) as events:
+        assert await next_event(events) == Resubscribed()
+        made = await control.create(collection, {"title": "a"})
+        assert await next_event(events) == RecordChange(collection, "create", made)
+
+
 async def test_a_lost_stream_is_taken_up_again_and_the_gap_is_told(tmp_path: Path) -> None:
     port = free_port()
     async with AsyncExitStack() as stack:

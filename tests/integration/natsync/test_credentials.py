@@ -10,7 +10,9 @@ from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NothingHeard
 
 from common.core import subjects
+from common.core.pocketbase_answers import Record
 from natsync.adapters.pocketbase_rows import PocketBaseRows
+from natsync.core.mirrors import Write
 from tests.eventually import eventually
 from tests.servers.natsync import UNLIMITED, Stack, Tenants, connected_with, refused
 
@@ -81,21 +83,44 @@ async def test_moving_a_user_to_another_account_ends_its_access_to_the_first(nat
         pass
 
 
-async def test_narrowing_a_role_ends_what_the_old_credentials_allowed(natsync: Stack, tenants: Tenants) -> None:
+async def test_editing_a_role_takes_effect_on_whoever_holds_it_with_the_credentials_they_have(
+    natsync: Stack, tenants: Tenants
+) -> None:
     _, role, user, creds = await tenants.someone('["a.>", "b.>"]')
     async with connected_with(natsync.nats_url, creds) as live:
-        await tenants.control.update("nats_roles", role["id"], {"publish_permissions": '["a.>"]'})
+        await tenants.control.update("nats_roles", role["id"], {"publish_permissions": '["a.>", "c.>"]'})
+        await live.is_cut()
+    async with connected_with(natsync.nats_url, creds) as again:
+        heard = await again.hears("c.>")
+        await again.client.publish("c.1", b"")
+        await heard.next_msg(timeout=2)
+        await again.client.publish("b.1", b"")
+        await again.is_refused("b.1")
+    assert await tenants.credentials(user) == creds
+
+
+async def test_narrowing_a_users_own_lists_ends_what_its_old_credentials_allowed(
+    natsync: Stack, tenants: Tenants
+) -> None:
+    account, role = await tenants.account(), await tenants.role('["r.>"]')
+    user = await tenants.user(account, role, publish_permissions='["a.>", "b.>"]')
+    creds = await tenants.credentials(user)
+    async with connected_with(natsync.nats_url, creds) as live:
+        await tenants.control.update("nats_users", user["id"], {"publish_permissions": '["a.>"]'})
         await live.is_cut()
     fresh = await tenants.credentials(user, other_than=creds)
+    assert await refused(natsync.nats_url, creds)
     async with connected_with(natsync.nats_url, fresh) as narrowed:
         await narrowed.client.publish("b.1", b"")
         await narrowed.is_refused("b.1")
 
 
-async def test_widening_a_role_leaves_live_connections_alone(natsync: Stack, tenants: Tenants) -> None:
-    _, role, user, creds = await tenants.someone('["a.>"]')
+async def test_widening_a_users_own_lists_leaves_its_live_connections_alone(natsync: Stack, tenants: Tenants) -> None:
+    account, role = await tenants.account(), await tenants.role('["r.>"]')
+    user = await tenants.user(account, role)
+    creds = await tenants.credentials(user)
     async with connected_with(natsync.nats_url, creds) as live:
-        await tenants.control.update("nats_roles", role["id"], {"publish_permissions": '["a.>", "b.>"]'})
+        await tenants.control.update("nats_users", user["id"], {"publish_permissions": '["b.>"]'})
         fresh = await tenants.credentials(user, other_than=creds)
         await live.client.flush(timeout=2)
     async with connected_with(natsync.nats_url, fresh) as wider:
@@ -118,23 +143,19 @@ async def test_rotating_keys_cuts_every_user_once_and_issues_new_credentials(nat
         assert after["signing_public_key"] != before["signing_public_key"]
 
 
-async def test_a_second_rotation_counts_once_the_first_is_seen_done(tenants: Tenants) -> None:
-    account, _, user, creds = await tenants.someone()
+async def test_a_trigger_that_is_raised_again_as_soon_as_it_is_cleared_counts_again(tenants: Tenants) -> None:
+    account, _, user, _ = await tenants.someone()
     keys = {(await tenants.synced(account))["signing_public_key"]}
-    for _ in range(2):
-        await settled(tenants, account["id"])
+    for number in range(1, 4):
         await tenants.control.update("nats_accounts", account["id"], {"rotate_keys": True})
-        keys.add((await tenants.synced(account, rotate_keys=False))["signing_public_key"])
-        creds = await tenants.credentials(user, other_than=creds)
-    assert len(keys) == 3
+        await eventually(lambda: cleared(tenants, account))
+        keys.add((await tenants.synced(account, sync_revision=number))["signing_public_key"])
+    assert len(keys) == 4
+    await tenants.synced(user)
 
 
-async def settled(tenants: Tenants, record: str) -> None:
-    async def nothing_open() -> bool:
-        entries = await tenants.control.records("natsync_keys", filter=f'record = "{record}"')
-        return entries[0]["handled"] == ""
-
-    await eventually(nothing_open)
+async def cleared(tenants: Tenants, account: Record) -> bool:
+    return not (await tenants.control.record("nats_accounts", account["id"]))["rotate_keys"]
 
 
 async def test_regenerating_issues_another_token_and_leaves_the_old_one_valid(natsync: Stack, tenants: Tenants) -> None:
@@ -253,7 +274,7 @@ async def test_what_natsync_writes_undoes_no_one_elses_edit(tenants: Tenants) ->
 
     async def write() -> None:
         for number in count():
-            await rows.show("nats_accounts", account["id"], {"sync_error": str(number)})
+            await rows.show([Write("nats_accounts", account["id"], {"sync_error": str(number)})])
             if not writing:
                 return
 

@@ -57,7 +57,7 @@ async def test_the_gateway_asks_natsync_and_natsync_may_answer(natsync: Stack) -
     ):
         requests = await asked.hears(subjects.NATSYNC_RPC)
         reply = await gateway.hears("_INBOX.gateway.answer")
-        await gateway.client.publish("natsync.rpc.account.status", b"", reply="_INBOX.gateway.answer")
+        await gateway.client.publish("natsync.rpc.tests", b"", reply="_INBOX.gateway.answer")
         await (await requests.next_msg(timeout=2)).respond(b"fine")
         assert (await reply.next_msg(timeout=2)).data == b"fine"
 
@@ -71,9 +71,12 @@ async def test_chathub_owns_its_stream_and_reaches_no_other(natsync: Stack) -> N
         await chathub.is_refused("OTHER")
 
 
-async def test_the_system_user_does_claims_and_nothing_else(natsync: Stack) -> None:
+async def test_the_system_user_does_claims_and_connections_and_nothing_else(natsync: Stack) -> None:
     async with connected_with(natsync.nats_url, creds(natsync, "sys"), name="sys") as system:
-        await system.client.publish("$SYS.REQ.SERVER.PING.CONNZ", b"")
-        await system.is_refused("CONNZ")
+        for subject in ("$SYS.REQ.SERVER.PING.VARZ", "$SYS.REQ.SERVER.X.RELOAD", "$SYS.REQ.SERVER.X.LDM"):
+            await system.client.publish(subject, b"")
+            await system.is_refused(subject)
+        await system.client.subscribe("$SYS.ACCOUNT.*.CONNECT")  # would tell every login's token
+        await system.is_refused("CONNECT")
         await system.client.subscribe("$SYS.>")
         await system.is_refused("$SYS.>")

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from natsync.core import collections
-from natsync.core.collections import ACCOUNTS, KEYS, ROLES_UNTOUCHED, SPECS, USERS, CollectionUnfit
+from natsync.core.collections import ROLES_UNTOUCHED, CollectionUnfit
+from natsync.core.schema import ACCOUNTS, EXPORTS, KEYS, ROLES, SPECS, USERS
 
 IDS = {"nats_accounts": "i1", "nats_roles": "i2", "users": "i3"}
 
@@ -20,7 +21,8 @@ def test_what_was_made_needs_no_correction(spec: collections.Spec) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_secrets_are_hidden_and_nothing_is_open_to_guests(spec: collections.Spec) -> None:
     for field in spec.fields:
-        assert field.get("hidden", False) == field["name"].endswith(("seed", "private_key")) or field["name"] == "jwt"
+        secret = field["name"].endswith(("seed", "private_key")) or field["name"] == "older_keys"
+        assert field.get("hidden", False) == secret or field["name"] == "jwt"
     assert all(rule is None or "@request.auth" in rule for rule in spec.rules.values())
     assert len(spec.rules) == 5
 
@@ -46,6 +48,16 @@ def test_an_exposed_secret_a_short_field_a_loose_rule_and_a_lost_index_are_put_r
     assert (seed["hidden"], seed["max"]) == (True, collections.MAX_TEXT)
     assert changes["listRule"] is None
     assert len(changes["indexes"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "kind"), [(ROLES, "publish_permissions", "json"), (EXPORTS, "type", "select")]
+)
+def test_a_text_that_is_only_read_may_stand_in_a_field_of_another_kind(
+    spec: collections.Spec, name: str, kind: str
+) -> None:
+    fields = [{"name": name, "type": kind}, *(field for field in made(spec)["fields"] if field["name"] != name)]
+    assert collections.correction(spec, {**made(spec), "fields": fields}, IDS) == {}
 
 
 def test_a_collection_of_another_shape_is_refused() -> None:

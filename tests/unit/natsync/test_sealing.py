@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from natsync.core.sealing import SealBroken, seal, unseal
+from natsync.core.sealing import SealBroken, resealed, seal, unseal
 
 KEY, NONCE = b"k" * 32, b"n" * 12
 
@@ -30,3 +30,12 @@ def test_an_altered_secret_is_refused() -> None:
     data[-1] ^= 1
     with pytest.raises(SealBroken):
         unseal("enc::" + base64.b64encode(data).decode(), key=KEY)
+
+
+def test_a_secret_is_sealed_anew_once_and_then_left_alone() -> None:
+    new = b"w" * 32
+    once = resealed(seal("secret", key=KEY, nonce=NONCE), old=KEY, new=new, nonce=b"m" * 12)
+    assert unseal(once, key=new) == "secret"
+    assert resealed(once, old=KEY, new=new, nonce=b"l" * 12) == once
+    with pytest.raises(SealBroken):
+        resealed(once, old=b"x" * 32, new=b"y" * 32, nonce=NONCE)

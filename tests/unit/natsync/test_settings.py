@@ -29,6 +29,12 @@ def test_the_store_is_beside_the_directory_unless_it_is_said(monkeypatch: pytest
     assert loaded(monkeypatch, NATSYNC_NATS_STORE="/var/nats").store == Path("/var/nats")
 
 
+@pytest.mark.parametrize("name", ["two words", "natsync_keys", "nats_roles"])
+def test_a_collection_has_a_name_that_can_be(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    with pytest.raises(SettingsError, match="name"):
+        loaded(monkeypatch, NATSYNC_USER_COLLECTION_NAME=name)
+
+
 @pytest.mark.parametrize("key", ["", "A" * 42, "A" * 44, "!" * 43])
 def test_a_key_that_is_not_32_bytes_is_named_and_not_repeated(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     with pytest.raises(SettingsError, match="NATSYNC_ENCRYPTION_KEY") as refused:

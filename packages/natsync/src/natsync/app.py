@@ -6,74 +6,83 @@ pocketbase_rows.read | rows.sift (a bad row is set aside) | desired.of | nats_sy
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
-from pathlib import Path
 from typing import TypeAlias
 
 from fastapi import FastAPI
 
-from common.adapters.connections import connected, open_nats
-from common.adapters.issuers import IssuerKeys, open_verifier
+from common.adapters.issuers import open_verifier
 from common.adapters.nats_bus import open_bus
 from common.adapters.nats_leases import Leases
 from common.adapters.pocketbase import open_pocketbase
-from common.core.tokens import TrustedIssuer
 from common.serving.background import running
 from common.serving.health import operations_app
 from common.serving.http_errors import install_error_handler
 from common.serving.server import operations
 from common.serving.tracing import tracing
-from natsync.adapters.credentials_directory import CredentialsDirectory
 from natsync.adapters.keyring import Keyring
-from natsync.adapters.nats_system_account import NatsSystemAccount
-from natsync.adapters.pocketbase_rows import FOLLOWED, PocketBaseRows
-from natsync.bootstrap import Bootstrap, Place, Say, answering, write_files
-from natsync.core.server_configuration import Ports
-from natsync.follow import Follow
+from natsync.adapters.nats_audit import NatsAudit
+from natsync.adapters.nats_servers import open_servers
+from natsync.adapters.pocketbase_names import named
+from natsync.adapters.pocketbase_rows import FOLLOWED
+from natsync.assemble import creds_of, issuers, lead_of, reconciler_of
+from natsync.core.built_in import CALLOUT
+from natsync.core.enrolment import Gateway
+from natsync.core.hints import IMAGE_FIELDS
+from natsync.follow import Follow, Pace
+from natsync.open_logins import LoginTerms, Means, open_logins
 from natsync.publish_records import RecordFeed
-from natsync.reconcile import Reconciler
 from natsync.routes import Natsync, router
 from natsync.settings import Settings
 
 
 @asynccontextmanager
 async def open_natsync(settings: Settings) -> AsyncGenerator[Natsync]:
-    def creds(service: str) -> Path:
-        return CredentialsDirectory(settings.directory).path(f"creds/{service}.creds")
-
-    password = settings.pocketbase_password.get_secret_value()
+    password, names = settings.pocketbase_password.get_secret_value(), settings.collection_names
     async with (
         tracing("natsync", settings.otlp_endpoint),
-        open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as pocketbase,
-        open_nats(settings.nats_url, name="sys", creds=creds("sys")) as nats,
-        open_bus(settings.nats_url, name="natsync", creds=creds("natsync")) as bus,
+        open_pocketbase(settings.pocketbase_url, email=settings.pocketbase_email, password=password) as plain,
+        open_servers(
+            settings.nats_servers, creds_of(settings, "sys"), settings.connection_terms, settings.timeouts
+        ) as servers,
+        open_bus(settings.nats_url, name="natsync", creds=creds_of(settings, "natsync")) as bus,
         open_verifier(issuers(settings)) as verifier,
+        open_logins(
+            Means(named(plain, names), servers, bus, verifier, Keyring(settings.key)), login_terms(settings)
+        ) as logins,
     ):
-        reconciler = Reconciler(PocketBaseRows(pocketbase), NatsSystemAccount(nats), Keyring(settings.key))
+        pocketbase = named(plain, names)
+        lead = lead_of(settings, pocketbase, bus)
+        reconciler = reconciler_of(settings, pocketbase, servers, lead)
         follow = Follow(
             reconciler,
-            pocketbase.follow(FOLLOWED),
-            debounce_seconds=settings.debounce_ms / 1000,
-            sweep_seconds=settings.sweep_seconds,
+            lead,
+            pocketbase.follow(FOLLOWED, fields=IMAGE_FIELDS),
+            Pace(settings.debounce_ms / 1000, settings.sweep_seconds, settings.event_filter),
         )
-        feed = RecordFeed(pocketbase, bus, Leases(bus, holder="natsync"))
+        servers.changed = follow.hint
+        feed = RecordFeed(plain, bus, Leases(bus, holder="natsync"), names)
         probes = {
             "pocketbase": pocketbase.healthy,
-            "nats": partial(connected, nats),
+            "nats": servers.connection.answers,
             "reconcile": follow.progress.finished,
+            **logins.probes,
         }
+        audit = NatsAudit(bus)
         async with (
+            audit.listening(),
             operations(operations_app(probes), settings.operations_port),
-            running(follow.listen, follow.work, feed.run),
+            running(lead.run, follow.listen, follow.work, feed.run, audit.run),
         ):
-            yield Natsync(verifier, follow.progress)
+            yield Natsync(verifier, follow.progress, logins.issue, logins.source, logins.report, reconciler)
 
 
-def issuers(settings: Settings) -> list[IssuerKeys]:
-    """None where none is set: then the HTTP API accepts no token."""
-    if not settings.issuer:
-        return []
-    return [IssuerKeys(TrustedIssuer(settings.issuer, settings.audience, ("ES256", "RS256")), settings.jwks_url)]
+def login_terms(settings: Settings) -> LoginTerms:
+    return LoginTerms(
+        gateway=Gateway(settings.issuer, settings.user_collection_name),
+        defaults=settings.defaults,
+        nats_url=settings.nats_url,
+        creds=creds_of(settings, CALLOUT) if settings.auth_callout else None,
+    )
 
 
 Opener: TypeAlias = Callable[[Settings], AbstractAsyncContextManager[Natsync]]
@@ -85,20 +94,7 @@ def create_app(settings: Settings, opener: Opener = open_natsync) -> FastAPI:
         async with opener(settings) as natsync:
             yield {"natsync": natsync}
 
-    app = FastAPI(title="natsync", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="natsync", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/nats/openapi.json")
     app.include_router(router)
     install_error_handler(app)
     return app
-
-
-async def bootstrap(settings: Settings, say: Say) -> None:
-    """Raises ServiceError, CollectionUnfit, SealBroken or OSError."""
-    keyring, directory = Keyring(settings.key), CredentialsDirectory(settings.directory)
-    ports = Ports(settings.nats_port, settings.nats_websocket_port, settings.nats_monitor_port)
-    password = settings.pocketbase_password.get_secret_value()
-    async with open_pocketbase(
-        settings.pocketbase_url, email=settings.pocketbase_email, password=password
-    ) as pocketbase:
-        await answering(pocketbase, seconds=settings.wait_seconds)
-        entries = await Bootstrap(pocketbase, keyring, operator_name=settings.operator_name, say=say).run()
-    write_files(directory, entries, keyring, Place(settings.store, ports), say)

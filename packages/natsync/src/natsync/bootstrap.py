@@ -17,15 +17,18 @@ from natsync.adapters.credentials_directory import CredentialsDirectory, make_pr
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_rows import PocketBaseRows
 from natsync.core import platform
+from natsync.core.account_tokens import platform_body, system_body
+from natsync.core.adoption import NotAdoptable
+from natsync.core.built_in import AUTH, SENTINEL, SYSTEM, CalloutTerms, auth_body
 from natsync.core.claims import Body, content_hash, encode, operator_body
 from natsync.core.creds_file import render
-from natsync.core.drift import PLATFORM, SYSTEM, platform_body, said
 from natsync.core.keys import KeyPair
 from natsync.core.ledger import Entries, Entry
-from natsync.core.permissions import narrows
 from natsync.core.revocations import Ledger, is_cut, next_issue, with_cuts
-from natsync.core.server_configuration import Ports
+from natsync.core.rights import exceeds
+from natsync.core.server_configuration import Ports, Trust
 from natsync.core.server_configuration import render as render_configuration
+from natsync.core.user_tokens import said
 from natsync.ensure import ensure_collections
 
 Say: TypeAlias = Callable[[str], None]
@@ -42,24 +45,44 @@ class Statement:
 
 
 class Bootstrap:
-    def __init__(self, pocketbase: PocketBase, keyring: Keyring, *, operator_name: str, say: Say) -> None:
+    def __init__(
+        self, pocketbase: PocketBase, keyring: Keyring, *, operator_name: str, callout: CalloutTerms, say: Say
+    ) -> None:
         self._pocketbase = pocketbase
+        self._callout = callout
         self._rows = PocketBaseRows(pocketbase)
         self._keyring = keyring
         self._operator_name = operator_name
         self._say = say
 
     async def run(self) -> Entries:
-        """Raises ServiceError, CollectionUnfit or SealBroken."""
+        """Raises ServiceError, CollectionUnfit, SealBroken or NotAdoptable."""
+        await self._refuse_foreign()
         for change in await ensure_collections(self._pocketbase):
             self._say(change)
         entries = await self._with_keys(await self._rows.entries())
-        entries = await self._state(entries, [self._operator(entries)])
+        operator = entries.by_place["operator", "operator"]
+        if operator.seed or not operator.jwt:  # one that was taken over without its own seed goes on saying the same
+            entries = await self._state(entries, [self._operator(entries)])
         entries = await self._cut_narrowed(entries)
-        entries = await self._state(entries, [self._account(entries, record) for record in (SYSTEM, PLATFORM)])
-        entries = await self._state(entries, [self._service(entries, name) for name in platform.SERVICES])
+        entries = await self._state(entries, [self._account(entries, record) for record in platform.ACCOUNTS])
+        services = (*platform.SERVICES, SENTINEL)
+        entries = await self._state(entries, [self._service(entries, name) for name in services])
         await self._show_operator(entries)
         return entries
+
+    async def _refuse_foreign(self) -> None:
+        """An operator that somebody else keeps must not be written over: its keys would be lost."""
+        existing = {collection["name"] for collection in await self._pocketbase.collections()}
+        if "nats_system_operator" not in existing:
+            return
+        shown = [row for row in await self._pocketbase.records("nats_system_operator") if row.get("public_key")]
+        known = "natsync_keys" in existing and (await self._rows.entries()).get("operator", "operator")
+        if shown and not known:
+            raise NotAdoptable(
+                "nats_system_operator holds an operator that natsync knows nothing of: run `natsync import-pbnats`, "
+                "or restore the collection natsync_keys."
+            )
 
     async def _with_keys(self, entries: Entries) -> Entries:
         made: list[Entry] = []
@@ -72,29 +95,38 @@ class Bootstrap:
     def _operator(self, entries: Entries) -> Statement:
         operator = entries.by_place["operator", "operator"]
         system = entries.by_place["account", SYSTEM]
-        body = operator_body(signing_keys=[operator.signing_public_key], system_account=system.public_key)
+        before = said(operator)
+        body = operator_body(
+            signing_keys=[key for key in operator.signing_public_keys if key != operator.public_key],
+            system_account=system.public_key,
+            service_urls=before.get("operator_service_urls", ()),
+            strict_signing_keys=before.get("strict_signing_key_usage", False),
+        )
         return Statement(operator, operator.name, body, self._keyring.identity(operator))
 
     def _account(self, entries: Entries, record: str) -> Statement:
         entry = entries.by_place["account", record]
-        body = platform_body(entry) if record == PLATFORM else platform.system_body(entry)
+        if record == AUTH:
+            body = auth_body(entry, entries, self._callout)
+        else:
+            body = system_body(entry) if record == SYSTEM else platform_body(entry)
         return Statement(entry, record, body, self._keyring.signer(entries.by_place["operator", "operator"]))
 
     def _service(self, entries: Entries, name: str) -> Statement:
-        entry, account = entries.by_place["service", name], entries.by_place["account", platform.SERVICES[name]]
+        entry, account = entries.by_place["service", name], entries.by_place["account", platform.home_of(name)]
         entry = replace(entry, account=account.record)
         return Statement(entry, name, platform.service_body(name, account), self._keyring.signer(account))
 
     async def _cut_narrowed(self, entries: Entries) -> Entries:
         """A service that loses a subject must not keep it by way of its old token."""
         changed: list[Entry] = []
-        for record in (SYSTEM, PLATFORM):
+        for record in platform.ACCOUNTS:
             account = entries.by_place["account", record]
             users = [entries.by_place["service", name] for name, home in platform.SERVICES.items() if home == record]
             cuts = {
                 user.public_key: user.last_iat
                 for user in users
-                if user.jwt and narrows(said(user), platform.service_body(user.record, account))
+                if user.jwt and exceeds(said(user), platform.service_body(user.record, account))
             }
             if (ledger := with_cuts(account.revocations, cuts)) != account.revocations:
                 changed.append(await self._rows.keep(replace(account, revocations=ledger)))
@@ -137,17 +169,25 @@ class Place:
     ports: Ports
 
 
-def write_files(directory: CredentialsDirectory, entries: Entries, keyring: Keyring, place: Place, say: Say) -> None:
-    """Raises OSError or SealBroken."""
-    accounts = [entries.by_place["account", record] for record in (SYSTEM, PLATFORM)]
-    configuration = render_configuration(
-        ports=place.ports,
-        operator=directory.path("operator.jwt"),
-        store=place.store,
-        system_account=accounts[0].public_key,
-        preload={account.public_key: account.jwt for account in accounts},
+def trust_of(entries: Entries, callout: CalloutTerms) -> Trust:
+    """Whom servers are to believe. An account that says nothing yet is left out."""
+    accounts = [entry for record in platform.ACCOUNTS if (entry := entries.get("account", record))]
+    sentinel = entries.get("service", SENTINEL)
+    return Trust(
+        operator_token=entries.by_place["operator", "operator"].jwt,
+        system_account=entries.by_place["account", SYSTEM].public_key,
+        preload={account.public_key: account.jwt for account in accounts if account.jwt},
+        sentinel=sentinel.jwt if sentinel and callout.is_on else "",
     )
-    files = {"operator.jwt": entries.by_place["operator", "operator"].jwt, "nats.conf": configuration}
+
+
+def write_files(
+    directory: CredentialsDirectory, entries: Entries, trust: Trust, keyring: Keyring, *, place: Place, say: Say
+) -> None:
+    """Raises OSError or SealBroken."""
+    operator = directory.path("operator.jwt")
+    configuration = render_configuration(trust, ports=place.ports, operator=operator, store=place.store)
+    files = {"operator.jwt": trust.operator_token, "nats.conf": configuration}
     for name in platform.SERVICES:
         service = entries.by_place["service", name]
         files[f"creds/{name}.creds"] = render(service.jwt, keyring.identity(service).seed)

@@ -1,12 +1,23 @@
 """Brings PocketBase's collections into the shape natsync needs. A second run finds nothing to do."""
 
 from common.adapters.pocketbase import PocketBase
-from natsync.core.collections import SPECS, CollectionUnfit, Definition, correction, creation, users_correction
+from natsync.core.collections import CollectionUnfit, Definition, correction, creation, users_correction
+from natsync.core.schema import SPECS
 
 
 async def ensure_collections(pocketbase: PocketBase) -> list[str]:
-    """Returns what was changed, in words. Raises ServiceError or CollectionUnfit."""
-    existing = {collection["name"]: collection for collection in await pocketbase.collections()}
+    """Returns what was changed, in words. Raises ServiceError or CollectionUnfit.
+
+    PocketBase drops what it does not understand without a word; what was asked for is therefore looked for.
+    """
+    done = await put_right(pocketbase)
+    if done:
+        await verify(pocketbase)
+    return done
+
+
+async def put_right(pocketbase: PocketBase) -> list[str]:
+    existing = await by_name(pocketbase)
     if "users" not in existing:
         raise CollectionUnfit("PocketBase has no collection 'users'.")
     done: list[str] = []
@@ -23,6 +34,20 @@ async def ensure_collections(pocketbase: PocketBase) -> list[str]:
             await pocketbase.request("PATCH", f"/api/collections/{spec.name}", changes)
             done.append(f"{spec.name}: {said(changes)}")
     return done
+
+
+async def verify(pocketbase: PocketBase) -> None:
+    """Raises CollectionUnfit unless every collection is as it was asked to be."""
+    existing = await by_name(pocketbase)
+    ids = {name: str(collection["id"]) for name, collection in existing.items()}
+    lacking = {spec.name: correction(spec, existing[spec.name], ids) for spec in SPECS if spec.name in existing}
+    lacking |= {spec.name: {"collection": ""} for spec in SPECS if spec.name not in existing}
+    if unkept := [f"{name} ({', '.join(sorted(changes))})" for name, changes in lacking.items() if changes]:
+        raise CollectionUnfit(f"PocketBase did not take what was asked for: {'; '.join(unkept)}.")
+
+
+async def by_name(pocketbase: PocketBase) -> dict[str, Definition]:
+    return {collection["name"]: collection for collection in await pocketbase.collections()}
 
 
 def said(changes: Definition) -> str:

@@ -1,6 +1,6 @@
 """The record feed: every change in PocketBase told on the bus, by whichever natsync leads, and never with a gap untold.
 
-leases.run_as_leader | pocketbase.follow -> Numbering -> bus        (one epoch a subscription)
+leases.run_as_leader | pocketbase.follow -> Numbering -> bus        (one epoch a subscription and schema)
                      | pocketbase.collections -> heartbeat -> bus   (only while the subscription stands)
 """
 
@@ -9,6 +9,7 @@ import secrets
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+import msgspec
 import structlog
 
 from common.adapters.nats_bus import Bus
@@ -16,8 +17,11 @@ from common.adapters.nats_leases import Lease, Leases
 from common.adapters.pocketbase import PocketBase, RealtimeEvent, RecordChange, Resubscribed, StreamLost
 from common.core import subjects
 from common.core.errors import ServiceError, UpstreamUnavailable
+from common.core.messages import MessageTooLarge
 from common.core.pocketbase_answers import Record
-from common.core.record_feed import FeedHeartbeat, fingerprint
+from common.core.record_feed import FeedHeartbeat, RecordEvent, RecordImage, fingerprint
+from natsync.adapters.nats_record_stream import keep_records
+from natsync.core.collection_names import CollectionNames
 from natsync.core.followed import Followed
 
 logger = structlog.get_logger(__name__)
@@ -39,6 +43,7 @@ class Numbering:
 
     epoch: str = ""
     sequence: int = 0
+    schema: str = ""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def begin(self) -> None:
@@ -47,12 +52,19 @@ class Numbering:
     def end(self) -> None:
         self.epoch = ""
 
+    def under(self, schema: str) -> None:
+        """Collections that are defined otherwise are told of in another epoch."""
+        if self.epoch and schema != self.schema:
+            self.begin()
+        self.schema = schema
+
 
 class RecordFeed:
-    def __init__(self, pocketbase: PocketBase, bus: Bus, leases: Leases) -> None:
+    def __init__(self, pocketbase: PocketBase, bus: Bus, leases: Leases, names: CollectionNames) -> None:
         self._pocketbase = pocketbase
         self._bus = bus
         self._leases = leases
+        self._names = names
 
     async def run(self) -> None:
         """Loop: lead when nobody else does."""
@@ -73,12 +85,20 @@ class RecordFeed:
         """Until the collections change or something fails; always raises, in a group."""
         numbering = Numbering()
         async with asyncio.TaskGroup() as tasks:
-            followed = Followed.of(await self._seen())
+            await self._keep()
+            followed = Followed.of(await self._seen(), self._names)
             tasks.create_task(self._relay(followed, numbering))
             tasks.create_task(self._beat(followed, numbering))
 
+    async def _keep(self) -> None:
+        """Without the stream the feed goes on: whoever listens misses nothing."""
+        try:
+            await keep_records(self._bus)
+        except ServiceError as error:
+            logger.warning("what the record feed says is not kept", error=str(error))
+
     async def _relay(self, followed: Followed, numbering: Numbering) -> None:
-        async with aclosing(self._pocketbase.follow(followed.names)) as events:
+        async with aclosing(self._pocketbase.follow(followed.names, whole=followed.shown)) as events:
             async for event in events:
                 await self._told(event, followed, numbering)
 
@@ -98,20 +118,31 @@ class RecordFeed:
                         epoch=numbering.epoch,
                         sequence=numbering.sequence,
                     )
-                    await self._bus.publish(subjects.record(told.collection, told.action), told)
+                    await self._publish(told, followed.image(told, event.record))
+
+    async def _publish(self, event: RecordEvent, beside: RecordImage) -> None:
+        """The event first: whoever reads the record because of its image must not be given what was kept before."""
+        await self._bus.publish(subjects.record(event.collection, event.action), event)
+        subject = subjects.image(event.collection, event.action)
+        try:
+            await self._bus.publish(subject, beside)
+        except MessageTooLarge:
+            await self._bus.publish(subject, msgspec.structs.replace(beside, record=None, left_out="too_large"))
 
     async def _beat(self, followed: Followed, numbering: Numbering) -> None:
         while True:
             collections = await self._seen()
-            if Followed.of(collections) != followed:
+            if Followed.of(collections, self._names) != followed:
                 raise CollectionsChanged
-            if numbering.epoch:
-                async with numbering.turn:
-                    alive = FeedHeartbeat(
-                        epoch=numbering.epoch, sequence=numbering.sequence, schema=fingerprint(collections)
-                    )
-                    await self._bus.publish(subjects.RECORDS_HEARTBEAT, alive)
+            await self._alive(numbering, fingerprint(collections))
             await asyncio.sleep(BEAT_SECONDS)
+
+    async def _alive(self, numbering: Numbering, schema: str) -> None:
+        async with numbering.turn:
+            numbering.under(schema)
+            if numbering.epoch:
+                alive = FeedHeartbeat(epoch=numbering.epoch, sequence=numbering.sequence, schema=schema)
+                await self._bus.publish(subjects.RECORDS_HEARTBEAT, alive)
 
     async def _seen(self) -> list[Record]:
         try:

@@ -1,239 +1,309 @@
-"""One pass: read everything, compare, and carry out what differs.
+"""One pass: read what is new, compare, and carry out what differs.
+
+pocketbase_rows | focus | decide | carry_out.record | triggers cleared | carry_out.publish, remove | rows, actions shown
 
 What is about to be said is recorded first, then published, then looked up on the servers, and only then shown on
-the rows. A pass that is cut short at any point is completed by the next one.
+the rows. A pass that is cut short at any point is completed by the next one, which then reads everything anew.
 """
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import structlog
 
-from common.core.errors import InvalidRequest, NotFound, ServiceError, UpstreamUnavailable
+from common.core.errors import UpstreamUnavailable
 from natsync.adapters.keyring import Keyring
-from natsync.adapters.nats_system_account import NatsSystemAccount
-from natsync.adapters.pocketbase_rows import Listing, PocketBaseRows
-from natsync.core import desired as wanting
-from natsync.core import drift
-from natsync.core.claims import deletion_body, encode
-from natsync.core.creds_file import render
-from natsync.core.desired import Desired
-from natsync.core.drift import Mint, Plan
-from natsync.core.keys import KeyPair
-from natsync.core.ledger import REMOVED, Entries, Entry
-from natsync.core.mirrors import Fields, Status, account_fields, account_status, differences, role_fields, user_fields
+from natsync.adapters.pocketbase_rows import PocketBaseRows, Rows
+from natsync.carry_out import CarryOut, Recorded, removal_of
+from natsync.core.audit import decided, published, removed
+from natsync.core.decision import Decision, Situation, Terms, decide
+from natsync.core.desired import Table
+from natsync.core.difference import Difference, difference
+from natsync.core.focus import concerned, entries_of, refreshed, table_of
+from natsync.core.guard import known
+from natsync.core.hints import Hints, news
+from natsync.core.ledger import Entries
+from natsync.core.mirrors import View, Write, differences, waiting, writes
+from natsync.core.pass_report import AccountReport, Pass, reports
+from natsync.core.rows import Row
+from natsync.core.scopes import by_account
+from natsync.core.token_codec import id_of
+from natsync.core.verbs import ALLOW_REMOVALS, to_action
+from natsync.mint import Minting, creds, minted
+from natsync.publish_accounts import PublishAccounts
+from natsync.show_rows import ShowRows, clearings
 
-logger = structlog.get_logger(__name__)
+audit = structlog.get_logger("natsync.audit")
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-AT_ONCE = 16
+OPERATOR = "nats_system_operator"
+SMALL = 400
+"""Of more changed rows a pass reads everything."""
 
 
 class NotBootstrapped(UpstreamUnavailable):
     """There is no operator yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccountReport:
-    id: str
-    name: str
-    status: Status
-    users: int
-    suspended: int
+class NatsAbsent(UpstreamUnavailable):
+    """All that could be done without NATS is done, and the rows say what they wait for."""
 
 
 @dataclass(slots=True)
-class Pass:
-    """What one pass did. `pending` says, by account, why it is not known to be on the servers as wanted."""
+class Holding:
+    """What is known between two passes: rows by collection and id, the ledger, and what servers show.
 
-    servers: int = 0
-    published: int = 0
-    removed: int = 0
-    issued: int = 0
-    written: int = 0
-    foreign: int = 0
+    `is_blind`: what servers show could not be found out.
+    """
+
+    rows: Rows
+    entries: Entries
+    observed: dict[str, str] = field(default_factory=dict[str, str])
+    is_blind: bool = True
     pending: dict[str, str] = field(default_factory=dict[str, str])
-    accounts: list[AccountReport] = field(default_factory=list[AccountReport])
+    reports: dict[str, AccountReport] = field(default_factory=dict[str, AccountReport])
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one pass looks at: rows, their part of the ledger, and triggers that were seen to pass away."""
+
+    table: Table
+    entries: Entries
+    images: list[tuple[str, Row]]
+
+    def covers(self, account: str) -> bool:
+        return self.table.focus is None or account in self.table.focus
 
 
 class Reconciler:
-    def __init__(self, rows: PocketBaseRows, system: NatsSystemAccount, keyring: Keyring) -> None:
-        self._rows = rows
-        self._system = system
-        self._keyring = keyring
+    """`shows_creds`: whether rows show .creds files."""
 
-    async def run(self) -> Pass:
-        """Raises ServiceError or SealBroken when the pass as a whole cannot be made."""
-        done = Pass()
-        listing = await self._rows.read()
-        desired = wanting.of(accounts=listing.accounts, roles=listing.roles, users=listing.users)
+    def __init__(
+        self,
+        rows: PocketBaseRows,
+        publisher: PublishAccounts,
+        keyring: Keyring,
+        terms: Terms,
+        *,
+        shows_creds: bool = True,
+    ) -> None:
+        self._rows = rows
+        self._publisher = publisher
+        self._keyring = keyring
+        self._terms = terms
+        self._show = ShowRows(rows)
+        self._creds_of = partial(creds, keyring) if shows_creds else None
+        self._holding: Holding | None = None
+        self._tidied_at = time.monotonic()
+
+    async def run(self, hints: Hints | None = None) -> Pass:
+        """Without hints everything is read. Raises ServiceError or SealBroken when the pass cannot be made."""
         try:
-            observed = await self._system.observed()
-        except UpstreamUnavailable as error:
-            await self._show_waiting(listing, desired, str(error), done)
+            return await self._run(hints or Hints(whole=True))
+        except NatsAbsent:
             raise
-        operator = self._operator(listing.entries)
-        entries = await self._prepare(desired, listing.entries, done)
-        done.foreign = len(observed.keys() - {entry.public_key for entry in entries.of_kind("account")})
-        plan = drift.plan(desired, entries, observed, int(time.time()))
-        if plan.publish or plan.remove:
-            done.servers = await self._system.servers()
-        entries = await self._carry_out(plan, entries, operator, done)
-        await self._show(listing, desired, entries, done)
-        done.accounts = reports(desired, done.pending)
+        except BaseException:
+            self._holding = None
+            raise
+
+    def forget(self) -> None:
+        """Another may have written since."""
+        self._holding = None
+        self._publisher.forget()
+
+    async def difference(self) -> Difference:
+        """What a pass would do now; nothing is written anywhere. Raises ServiceError or SealBroken."""
+        held = Holding(await self._rows.read(), await self._rows.entries())
+        self._refuse_without_operator(held.entries)
+        if absence := await self._observe(held):
+            raise NatsAbsent(absence)
+        look = Look(table_of(held.rows, None, held.entries, time.time()), held.entries, [])
+        decision = await asyncio.to_thread(self._decide, held, look)
+        plan = decision.plan
+        said = decision.entries.having(minted(Minting(self._keyring, decision.entries), plan.publish, plan.issue))
+        shown = [*clearings(look.table, decision), *writes(look.table, self._view(decision, said, {}))]
+        return difference(decision, held.entries, held.observed, shown)
+
+    def standing(self, account: str) -> dict[str, Any]:
+        """What is wanted of an account's token, what servers show and what is tried again; nothing in it is secret."""
+        found, held = self._publisher.report(account), self._holding
+        entry = held.entries.get("account", account) if held else None
+        if held is None or entry is None:
+            return {**found, "published": ""}
+        shown = "" if held.is_blind else held.observed.get(entry.public_key, "")
+        desired, published = id_of(entry.jwt), id_of(shown)
+        servers: dict[str, str] = found["servers"] if found["desired"] == desired else {}
+        if not servers and published == desired:
+            servers = dict.fromkeys(self._publisher.observed.servers, "verified")
+        return {**found, "desired": desired, "published": published, "servers": servers}
+
+    async def _run(self, hints: Hints) -> Pass:
+        done = Pass()
+        held, look, absence = await self._read(hints, done)
+        self._refuse_without_operator(held.entries)
+        decision = await asyncio.to_thread(self._decide, held, look)  # of ten thousand users it takes a second
+        carry = CarryOut(self._rows, self._publisher, self._keyring, done)
+        recorded = await carry.record(decision, look.entries, is_away=bool(absence))
+        remember(held, look, recorded.entries)
+        self._audit(held, look, decision, recorded, is_away=bool(absence))
+        done.orders, done.halted = len(decision.carried), decision.plan.halted
+        cleared = await self._show.clear(held.rows, look.table, decision)
+        done.written += len(cleared)
+        table = refreshed(look.table, cleared)
+        if absence:
+            done.written += await self._show.write(held.rows, waiting(table, decision.plan, absence))
+            raise NatsAbsent(absence)
+        await self._say(held, look, decision, carry, recorded)
+        await self._tell(held, Look(table, look.entries, []), decision, done)
         return done
 
-    def _operator(self, entries: Entries) -> Entry:
+    def _refuse_without_operator(self, entries: Entries) -> None:
         operator = entries.get("operator", "operator")
         if operator is None:
             raise NotBootstrapped("There is no operator; run `natsync bootstrap` first.")
         self._keyring.signer(operator)  # a wrong encryption key must show before anything is written under it
-        return operator
 
-    async def _prepare(self, desired: Desired, entries: Entries, done: Pass) -> Entries:
-        """Keys for what has none, new signing keys where asked for, triggers seen cleared."""
-        changed = [self._keyring.with_keys(entry) for entry in drift.keyless(desired, entries)]
-        changed += [
-            replace(self._keyring.with_signing_key(entry), handled="rotate_keys")
-            for entry in drift.rotations(desired, entries)
-        ]
-        changed += drift.settled(desired, entries)
-        done.written += len(changed)
-        return entries.having(await each(self._rows.keep, changed))
+    # What there is
 
-    async def _carry_out(self, plan: Plan, entries: Entries, operator: Entry, done: Pass) -> Entries:
-        async def publish(mint: Mint) -> Entry:
-            return await self._publish(mint, operator, done)
+    async def _read(self, hints: Hints, done: Pass) -> tuple[Holding, Look, str]:
+        held = self._holding
+        changed = news(hints.changed, held.rows) if held else {}
+        done.whole = held is None or hints.whole or sum(map(len, changed.values())) > SMALL
+        if held is None or done.whole:
+            held = Holding(await self._rows.read(), await self._rows.entries())
+            absence = await self._observe(held)
+            self._holding = held
+            return held, self._look(held, None, hints), absence
+        rows, held.rows = held.rows, await self._rows.reread(held.rows, changed)
+        shown, was_blind = held.observed, held.is_blind
+        absence = await self._observe(held) if hints.servers or was_blind else ""
+        if (was_blind and not absence) or allows_removals(held.rows):
+            return held, self._look(held, None, hints), absence
+        focus = concerned(changed, rows, held.rows, held.entries) | moved(shown, held) | held.pending.keys()
+        open_actions = {"nats_actions": set(held.rows["nats_actions"])}
+        focus |= concerned(open_actions, rows, held.rows, held.entries) | self._show.settled()
+        return held, self._look(held, focus, hints), absence
 
-        async def remove(entry: Entry) -> Entry:
-            return await self._remove(entry, operator, done)
-
-        done.written += len(plan.record)
-        entries = entries.having(await each(self._rows.keep, plan.record))
-        entries = entries.having(await each(publish, plan.publish))
-        removable = [entries.by_place["account", entry.record] for entry in plan.remove]
-        entries = entries.having(await each(remove, removable))
-        entries = await self._forget(plan.forget, entries, done)
-        return await self._issue(plan.issue, entries, done)
-
-    async def _publish(self, mint: Mint, operator: Entry, done: Pass) -> Entry:
-        entry = await self._rows.keep(minted(mint, self._keyring.signer(operator)))
-        done.written += 1
+    async def _observe(self, held: Holding) -> str:
+        """Why nothing could be observed; then servers are taken to show what was last said."""
         try:
-            await self._system.publish(entry.public_key, entry.jwt, servers=done.servers)
-            done.published += 1
-        except ServiceError as error:
-            logger.warning("account not published", account=entry.record, error=str(error))
-            done.pending[entry.record] = str(error)
-        return entry
+            held.observed, held.is_blind = dict((await self._publisher.observe()).tokens), False
+        except UpstreamUnavailable as error:
+            held.observed = {entry.public_key: entry.jwt for entry in held.entries.of_kind("account")}
+            held.is_blind = True
+            return str(error)
+        return ""
 
-    async def _remove(self, entry: Entry, operator: Entry, done: Pass) -> Entry:
-        signer = self._keyring.signer(operator)
-        request = encode(
-            deletion_body([entry.public_key]),
-            subject=signer.public_key,
-            name="natsync",
-            issuer=signer,
-            issued_at=int(time.time()),
+    def _look(self, held: Holding, focus: frozenset[str] | None, hints: Hints) -> Look:
+        table = table_of(held.rows, focus, held.entries, time.time())
+        users = hints.changed.get("nats_users", {}).keys()
+        return Look(table, entries_of(held.entries, table, held.rows, users), self._show.unknown(hints.images))
+
+    def _decide(self, held: Holding, look: Look) -> Decision:
+        actions = [to_action(row) for row in held.rows["nats_actions"].values()]
+        situation = Situation(
+            table=look.table,
+            entries=look.entries,
+            observed=held.observed,
+            known=known(held.entries),
+            actions=sorted(actions, key=lambda action: action.order),
+            raised=look.images,
         )
-        try:
-            await self._system.remove(entry.public_key, request, servers=done.servers)
-        except ServiceError as error:
-            logger.warning("account not removed", account=entry.record, error=str(error))
-            done.pending[entry.record] = str(error)
-            return entry
-        done.removed += 1
-        done.written += 1
-        return await self._rows.keep(replace(entry, state=REMOVED, content=""))
+        return decide(situation, self._terms, self._keyring, int(time.time()))
 
-    async def _forget(self, gone: Sequence[Entry], entries: Entries, done: Pass) -> Entries:
-        await each(self._rows.drop, gone)
-        done.written += len(gone)
-        return entries.without(gone)
+    # What is said and shown
 
-    async def _issue(self, mints: Sequence[Mint], entries: Entries, done: Pass) -> Entries:
-        async def issue(mint: Mint) -> Entry:
-            account = entries.by_place["account", mint.entry.account]
-            return await self._rows.keep(minted(mint, self._keyring.signer(account)))
-
-        issued = await each(issue, mints)
-        done.issued += len(issued)
-        done.written += len(issued)
-        return entries.having(issued)
-
-    async def _show(self, listing: Listing, desired: Desired, entries: Entries, done: Pass) -> None:
-        def user(id: str) -> Fields:
-            return user_fields(id, desired, entries, done.pending, self._creds)
-
-        def account(id: str) -> Fields:
-            return account_fields(id, desired, entries, done.pending)
-
-        writes = [("nats_accounts", row["id"], differences(row, account(row["id"]))) for row in listing.accounts]
-        writes += [
-            ("nats_roles", row["id"], differences(row, role_fields(row["id"], desired))) for row in listing.roles
+    def _audit(self, held: Holding, look: Look, decision: Decision, recorded: Recorded, *, is_away: bool) -> None:
+        leaving = [one for one in decision.plan.remove if not is_away and not self._publisher.held(removal_of(one))]
+        lines = [
+            *decided(decision, look.entries, held.rows["nats_actions"].values()),
+            *published(recorded.publish, recorded.entries, held.observed),
+            *removed(leaving, decision),
         ]
-        writes += [("nats_users", row["id"], differences(row, user(row["id"]))) for row in listing.users]
-        writes = [write for write in writes if write[2]]
-        done.written += len(writes)
-        await each(self._show_row, writes)
+        for event, said in lines:
+            audit.info(event, **said)
 
-    async def _show_row(self, write: tuple[str, str, Fields]) -> None:
-        collection, id, fields = write
-        try:
-            await self._rows.show(collection, id, fields)
-        except (NotFound, InvalidRequest) as error:  # deleted meanwhile, or at odds with a validation of the owner's
-            logger.warning("row not written", collection=collection, record=id, error=str(error))
+    async def _say(self, held: Holding, look: Look, decision: Decision, carry: CarryOut, recorded: Recorded) -> None:
+        await carry.publish(recorded)
+        remember(held, look, await carry.remove(decision, recorded))
+        for public_key, token in carry.told.items():
+            if token is None:
+                held.observed.pop(public_key, None)
+            else:
+                held.observed[public_key] = token
+        plan = decision.plan
+        still = {ticket for ticket in self._publisher.tickets if not look.covers(ticket)}
+        await self._publisher.tidy(
+            {*still, *(mint.entry.record for mint in plan.publish), *(entry.record for entry in plan.remove)}
+        )
 
-    async def _show_waiting(self, listing: Listing, desired: Desired, reason: str, done: Pass) -> None:
-        """Say on rows that were never carried out what they wait for; the others keep what was last true."""
-        fields: Fields = {"sync_status": "pending", "sync_error": reason}
-        writes = [
-            (collection, row["id"], fields)
-            for collection, rows in (("nats_accounts", listing.accounts), ("nats_users", listing.users))
-            for row in rows
-            if not row["sync_status"] and (collection, row["id"]) not in desired.refused
-        ]
-        done.written += len(writes)
-        await each(self._show_row, writes)
+    async def _tell(self, held: Holding, look: Look, decision: Decision, done: Pass) -> None:
+        held.pending = {id: why for id, why in held.pending.items() if not look.covers(id)} | done.pending
+        view = self._view(decision, held.entries, held.pending)
+        done.written += await self._show.write(held.rows, [*writes(look.table, view), *self._operator(held, decision)])
+        done.written += await self._show.answer(held.rows, look.table, view)
+        self._show.forget_settled(set(decision.desired.accounts))
+        self._report(held, decision, view, done)
+        await self._tidy(done)
 
-    def _creds(self, entry: Entry) -> str:
-        return render(entry.jwt, self._keyring.identity(entry).seed)
+    def _view(self, decision: Decision, entries: Entries, pending: Mapping[str, str]) -> View:
+        return View(
+            decision.desired,
+            entries,
+            decision.plan,
+            int(time.time()),
+            pending=pending,
+            settling=self._show.settling(),
+            scopes=by_account(entries),
+            creds_of=self._creds_of,
+        )
+
+    def _operator(self, held: Holding, decision: Decision) -> list[Write]:
+        """The one row on which it can be said that nothing is removed."""
+        halted = decision.plan.halted
+        if decision.desired.focus is not None and not halted:
+            return []
+        fields = {"sync_status": "error" if halted else "synced", "sync_error": halted}
+        found = [Write("nats_system_operator", id, differences(row, fields)) for id, row in held.rows[OPERATOR].items()]
+        return [write for write in found if write.fields]
+
+    def _report(self, held: Holding, decision: Decision, view: View, done: Pass) -> None:
+        ours = {entry.public_key for entry in held.entries.of_kind("account")}
+        done.foreign = len(held.observed.keys() - ours)
+        kept = {id: one for id, one in held.reports.items() if id in held.rows["nats_accounts"]}
+        held.reports = kept | reports(decision.desired, view)
+        done.accounts = list(held.reports.values())
+        done.pending = dict(held.pending)
+        done.retry_in_seconds = self._publisher.retry_in_seconds()
+        done.again_in_seconds = 0 if decision.is_more_asked else self._show.settles_in_seconds()
+
+    async def _tidy(self, done: Pass) -> None:
+        if done.whole and time.monotonic() - self._tidied_at >= self._terms.cleanup_interval_seconds:
+            self._tidied_at = time.monotonic()
+            await self._show.tidy(self._terms.retention_seconds)
 
 
-def minted(mint: Mint, signer: KeyPair) -> Entry:
-    entry = mint.entry
-    token = encode(mint.body, subject=entry.public_key, name=mint.name, issuer=signer, issued_at=mint.issued_at)
-    return replace(entry, name=mint.name, jwt=token, content=mint.content, last_iat=mint.issued_at)
+def allows_removals(rows: Rows) -> bool:
+    """What has no row any more is found by nothing that changed."""
+    return any(to_action(row).verb == ALLOW_REMOVALS for row in rows["nats_actions"].values())
 
 
-def reports(desired: Desired, pending: Mapping[str, str]) -> list[AccountReport]:
-    active = Counter(user.account for user in desired.users.values())
-    suspended = Counter(user.account for user in desired.suspended.values())
-    return [
-        AccountReport(id, account.name, account_status(id, desired, pending), active[id], suspended[id])
-        for id, account in desired.accounts.items()
-    ]
+def moved(before: Mapping[str, str], held: Holding) -> set[str]:
+    """Accounts of which servers show something else than they did."""
+    if before is held.observed:
+        return set()
+    return {
+        entry.record
+        for entry in held.entries.of_kind("account")
+        if before.get(entry.public_key) != held.observed.get(entry.public_key)
+    }
 
 
-async def each(act: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
-    """Act on all items, a few at once. The first failure ends the others and is raised."""
-    results: list[R] = []
-    waiting = iter(items)
-
-    async def work() -> None:
-        for item in waiting:
-            results.append(await act(item))  # noqa: PERF401 - the iterator is shared between workers
-
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(min(AT_ONCE, len(items))):
-                tasks.create_task(work())
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
-    return results
+def remember(held: Holding, look: Look, entries: Entries) -> None:
+    """`entries` take the place of those that were looked at."""
+    gone = [entry for place, entry in look.entries.by_place.items() if place not in entries.by_place]
+    held.entries = held.entries.without(gone).having(entries.by_place.values())

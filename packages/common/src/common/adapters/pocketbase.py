@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -32,6 +32,9 @@ PAGE = 500
 AS_SUPERUSER = '@request.auth.collectionName = "_superusers"'
 """A filter that PocketBase refuses from anybody but a superuser. To a token that has lapsed it answers as to a guest,
 with 200 and fewer records; with this filter it answers 400."""
+
+HINT = "id,updated"
+"""What comes with a hint: secrets, which superusers see, stay where they are."""
 
 PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 REALTIME_SILENCE_SECONDS = 330  # PocketBase closes an idle stream after five minutes
@@ -151,13 +154,20 @@ class PocketBase:
         answers = await self.request("POST", "/api/batch", {"requests": [dict(request) for request in requests]})
         return [as_mapping(as_mapping(answer).get("body")) for answer in answers]
 
-    async def follow(self, collections: Sequence[str]) -> AsyncGenerator[RealtimeEvent]:
-        """Change hints for ever, a Resubscribed before them and after every StreamLost. Ends only by cancellation."""
+    async def follow(
+        self, collections: Sequence[str], *, fields: str = HINT, whole: Collection[str] = ()
+    ) -> AsyncGenerator[RealtimeEvent]:
+        """Change hints for ever, a Resubscribed before them and after every StreamLost. Ends only by cancellation.
+
+        `fields` are those of the record that come with a hint, and have to include `id`; of the collections in `whole`
+        all come, hidden ones included. PocketBase may tell of two writes in another order than they were made in.
+        """
+        topics = [topic(collection, "" if collection in whole else fields) for collection in collections]
         delay = 0.1
         while True:
             is_subscribed = False
             try:
-                async with self._subscribed(collections) as events:
+                async with self._subscribed(topics) as events:
                     delay, is_subscribed = 0.1, True
                     yield Resubscribed()
                     async for event in events:
@@ -171,9 +181,7 @@ class PocketBase:
             delay = min(delay * 2, 5)
 
     @asynccontextmanager
-    async def _subscribed(self, collections: Sequence[str]) -> AsyncGenerator[AsyncIterator[httpx_sse.ServerSentEvent]]:
-        options = quote(json.dumps({"query": {"fields": "id,updated"}}))
-        topics = [f"{collection}/*?options={options}" for collection in collections]
+    async def _subscribed(self, topics: Sequence[str]) -> AsyncGenerator[AsyncIterator[httpx_sse.ServerSentEvent]]:
         timeout = httpx.Timeout(10, read=REALTIME_SILENCE_SECONDS)
         async with httpx_sse.aconnect_sse(self._client, "GET", "/api/realtime", timeout=timeout) as source:
             events = source.aiter_sse()
@@ -265,6 +273,11 @@ def to_error(path: str, response: httpx.Response) -> ServiceError:
     if path == "/api/batch" and (failed := failed_in_batch(response.content)):
         return BatchRefused(*failed)
     return refusal(response.status_code, response.content)
+
+
+def topic(collection: str, fields: str) -> str:
+    options = quote(json.dumps({"query": {"fields": fields}}))
+    return f"{collection}/*?options={options}" if fields else f"{collection}/*"
 
 
 def to_change(event: httpx_sse.ServerSentEvent) -> RecordChange | None:

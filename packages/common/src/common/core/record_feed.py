@@ -8,7 +8,7 @@ and a fingerprint of the collections' definitions, for PocketBase tells nobody t
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,6 +26,23 @@ class RecordEvent(Message, frozen=True, kw_only=True):
     collection_id: str
     id: str
     action: Action
+
+
+class RecordImage(Message, frozen=True, kw_only=True):
+    """The record of the event with that epoch and number, as a superuser sees it: after a write, before a deletion.
+
+    `record` is None where it has to be fetched, and `left_out` says why. Hidden fields are in it: it is to decide by,
+    not to pass on.
+    """
+
+    epoch: str
+    sequence: int
+    collection: str
+    collection_id: str
+    id: str
+    action: Action
+    record: dict[str, Any] | None
+    left_out: Literal["", "too_large", "secret"] = ""
 
 
 class FeedHeartbeat(Message, frozen=True, kw_only=True):

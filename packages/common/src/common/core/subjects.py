@@ -18,6 +18,8 @@ CHAT_HEARTBEAT = "chat.heartbeat"
 
 RECORDS = "records.>"
 RECORDS_HEARTBEAT = "records.heartbeat"
+RECORDS_STREAM = "RECORDS"
+"""Keeps RECORDS for a few minutes."""
 IMAGES = "images.>"
 CACHE_INVALIDATE = "cache.invalidate"
 SESSION_REVOKED = "session.revoked"
@@ -25,13 +27,34 @@ USER_BANNED = "user.banned"
 USER_PARDONED = "user.pardoned"
 GATEWAY_WORKERS = "gateway.worker.>"
 NATSYNC_RPC = "natsync.rpc.>"
+NATSYNC_LEADER = "natsync.leader"
+"""Where the natsync that reconciles is heard by the others."""
+CREDS_ISSUE = "natsync.rpc.creds.issue"
+ACCOUNT_STATUS = "natsync.rpc.account.status"
+
+AUDIT = "natsync.audit"
+AUDIT_STREAM = "AUDIT"
+"""Keeps AUDIT, and nobody can take anything out of it."""
+
+NOTICES_STREAM = "NOTICES"
+"""Keeps SESSION_REVOKED, USER_BANNED and USER_PARDONED for those who were not there to hear them."""
 
 SYSTEM_PING = "$SYS.REQ.SERVER.PING"
+USER_AUTH = "$SYS.REQ.USER.AUTH"
+"""Where a nats-server asks whether to let a client in; in the account that has the callout, not in the system's."""
 CLAIMS_UPDATE = "$SYS.REQ.CLAIMS.UPDATE"
 CLAIMS_DELETE = "$SYS.REQ.CLAIMS.DELETE"
 CLAIMS_LIST = "$SYS.REQ.CLAIMS.LIST"
 CLAIMS_PACK = "$SYS.REQ.CLAIMS.PACK"
 CLAIMS_LOOKUPS = "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"
+ACCOUNT_INFOS = "$SYS.REQ.ACCOUNT.*.INFO"
+CONNECTIONS = "$SYS.REQ.SERVER.PING.CONNZ"
+KICKS = "$SYS.REQ.SERVER.*.KICK"
+SERVER_STATISTICS = "$SYS.SERVER.*.STATSZ"
+"""What every server tells of itself: at its start, and every ten seconds."""
+SERVER_SHUTDOWNS = "$SYS.SERVER.*.SHUTDOWN"
+SYSTEM_EVENTS = (SERVER_STATISTICS, SERVER_SHUTDOWNS, CLAIMS_UPDATE, CLAIMS_DELETE)
+"""What tells that a server may know something else than it did: that it came or went, or was told by somebody."""
 
 LEASES_BUCKET = "leases"
 """Who leads what: one key a lease, in the account of the services that share it."""
@@ -77,9 +100,18 @@ def inbox(name: str) -> str:
 
 def record(collection: str, action: str) -> str:
     """Where the record feed tells of a write in the collection of that name."""
-    if not _COLLECTION.fullmatch(collection):
-        raise InvalidRequest(f"{collection[:MAX_SUBJECT]!r} cannot be the name of a collection.")
-    return f"records.{collection}.{token(action)}"
+    return f"records.{_collection(collection)}.{token(action)}"
+
+
+def image(collection: str, action: str) -> str:
+    """Where it gives the record as well, to the gateway alone."""
+    return f"images.{_collection(collection)}.{token(action)}"
+
+
+def _collection(name: str) -> str:
+    if not _COLLECTION.fullmatch(name):
+        raise InvalidRequest(f"{name[:MAX_SUBJECT]!r} cannot be the name of a collection.")
+    return name
 
 
 def room_in(channel_id: str) -> str:
@@ -92,6 +124,15 @@ def direct_in(user_id: str) -> str:
 
 def claims_lookup(account_key: str) -> str:
     return f"$SYS.REQ.ACCOUNT.{token(account_key)}.CLAIMS.LOOKUP"
+
+
+def account_info(account_key: str) -> str:
+    return f"$SYS.REQ.ACCOUNT.{token(account_key)}.INFO"
+
+
+def kick(server_id: str) -> str:
+    """Ends a connection; a server does so only where it is given somewhere to reply to."""
+    return f"$SYS.REQ.SERVER.{token(server_id)}.KICK"
 
 
 def account_disconnects(account_key: str) -> str:
@@ -113,6 +154,19 @@ def stream_api(stream: str) -> tuple[str, ...]:
         f"$JS.API.CONSUMER.MSG.NEXT.{name}.>",
         f"$JS.ACK.{name}.>",
         f"$JS.FC.{name}.>",
+    )
+
+
+def growing_stream_api(stream: str) -> tuple[str, ...]:
+    """What a client publishes to in order to create one JetStream stream and read it, but not to change it."""
+    name = token(stream)
+    return (
+        *(f"$JS.API.STREAM.{verb}.{name}" for verb in ("CREATE", "INFO")),
+        f"$JS.API.STREAM.MSG.GET.{name}",
+        f"$JS.API.CONSUMER.*.{name}",
+        f"$JS.API.CONSUMER.*.{name}.>",
+        f"$JS.API.CONSUMER.MSG.NEXT.{name}.>",
+        f"$JS.ACK.{name}.>",
     )
 
 

@@ -89,8 +89,11 @@ def load(kind: type[Settings]) -> Settings:
     try:
         return kind()
     except ValidationError as error:
-        faults = "; ".join(f"{variable_name(kind, fault['loc'])}: {fault['msg']}" for fault in error.errors())
-        raise SettingsError(faults) from None
+        faults = [
+            f"{variable_name(kind, fault['loc'])}: {fault['msg']}" if fault["loc"] else fault["msg"]
+            for fault in error.errors()
+        ]
+        raise SettingsError("; ".join(faults)) from None
     except UnreadableSetting as error:
         named = [variable_name(kind, (name,)) for name in kind.model_fields if f'"{name}"' in str(error)]
         raise SettingsError(f"{', '.join(named)}: must be JSON") from None

@@ -1,99 +1,113 @@
 """The claims protocol of nats-server's system account.
 
-Every server answers for itself, and "jwt updated" says little: what counts is what each of them shows afterwards.
+Every server answers for itself, and "jwt updated" says little: what counts is what each of them shows afterwards. A
+server that does not answer has not refused: it is asked what it has.
 """
 
-import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
-
-from nats.aio.client import Client
-from nats.aio.subscription import Subscription
-from nats.errors import Error as NatsError
+from collections.abc import Sequence
+from typing import Any, cast
 
 from common.core import subjects
-from common.core.errors import UpstreamUnavailable
+from common.core.errors import NoResponders, UpstreamUnavailable
+from natsync.adapters.concurrently import each
+from natsync.adapters.nats_servers import NatsServers
+from natsync.core.servers_said import DIFFERING, Answer, Observed, Publication, agreed, on_some_only, read_accounts
 
-ANSWER_SECONDS = 5.0
+LOOKUPS_AT_ONCE = 64
+DELETION_OFF = "delete must be enabled"
 
 
 class NotVerified(UpstreamUnavailable):
     """The servers do not show what they were asked to take."""
 
 
+class DeletionOff(UpstreamUnavailable):
+    """A server runs with `allow_delete: false`: accounts can be locked there, not removed."""
+
+
 class NatsSystemAccount:
-    """All methods raise UpstreamUnavailable when NATS is away or does not answer in time."""
+    """All methods raise UpstreamUnavailable when NATS is away or nobody answers in time."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, servers: NatsServers) -> None:
+        self._servers = servers
 
-    async def servers(self) -> int:
-        """How many servers there are, as the first to answer sees it."""
-        answer = json.loads((await self._gather(subjects.SYSTEM_PING, b"", 1))[0])
-        return max(1, int(answer["statsz"].get("active_servers", 1)))
-
-    async def observed(self) -> dict[str, str]:
-        """Every account's token by public key, from one server."""
-        accounts: dict[str, str] = {}
-        async with self._asked(subjects.CLAIMS_PACK, b"") as answers:
-            async for answer in answers:
-                if not answer:
-                    return accounts
-                account, _, token = answer.decode().partition("|")
-                accounts[account] = token
-        raise UpstreamUnavailable("NATS ended its list of accounts early.")
-
-    async def publish(self, account: str, token: str, *, servers: int) -> None:
-        """Returns when every server shows this very token. A server that is slow to say so is asked, not trusted."""
+    async def observed(self) -> Observed:
+        """Every account that any server has, ours or not."""
+        await self._servers.present()
         try:
-            for answer in await self._gather(subjects.CLAIMS_UPDATE, token.encode(), servers):
-                refuse_error(json.loads(answer))
-        except TimeoutError:
-            pass
-        shown = await self._gather(subjects.claims_lookup(account), b"", servers)
-        if any(answer.decode() != token for answer in shown):
-            raise NotVerified("A NATS server shows another token than the one it was given.")
+            tokens = await self._packed() if self._servers.is_single else await self._compared()
+        except NoResponders as error:
+            raise UpstreamUnavailable("No NATS server keeps accounts: its resolver is to be of type full.") from error
+        roster = self._servers.roster
+        return Observed(tokens, roster.names(roster.present), roster.names(roster.silent))
 
-    async def remove(self, account: str, request: str, *, servers: int) -> None:
-        """Returns when no server shows the account any more."""
-        for answer in await self._gather(subjects.CLAIMS_DELETE, request.encode(), servers):
-            refuse_error(json.loads(answer))
-        if any(await self._gather(subjects.claims_lookup(account), b"", servers)):
+    async def publish(self, account: str, token: str) -> Publication:
+        """Tell every server, then ask every one what it shows. Says what came of it; believe only `is_verified`."""
+        said = await self._servers.tell_all(subjects.CLAIMS_UPDATE, token.encode())
+        shown = await self._shown(account)
+        roster = self._servers.roster
+        showing = sum(answer == token.encode() for answer in shown)
+        return Publication(
+            account=account,
+            asked=roster.names(roster.present),
+            accepted=tuple(sorted(answer.server.name for answer in said.values() if not answer.error)),
+            refused={answer.server.name: answer.error for answer in said.values() if answer.error},
+            showing=showing,
+            lacking=await self._lacking(account, token) if showing < len(roster.present) else (),
+            silent=roster.names(roster.silent),
+        )
+
+    async def remove(self, account: str, request: str) -> None:
+        """Returns when no server shows the account any more. Raises DeletionOff and NotVerified."""
+        for answer in (await self._servers.tell_all(subjects.CLAIMS_DELETE, request.encode())).values():
+            refuse(answer)
+        if any(await self._shown(account)):
             raise NotVerified("A NATS server still has an account that was removed.")
 
-    async def _gather(self, subject: str, payload: bytes, count: int) -> list[bytes]:
-        found: list[bytes] = []
-        async with self._asked(subject, payload) as answers:
-            async for answer in answers:
-                found.append(answer)
-                if len(found) == count:
-                    break
+    async def _packed(self) -> dict[str, str]:
+        """From the one server there is: everything in one go."""
+        parts = await self._servers.ask(subjects.CLAIMS_PACK, b"", ends_empty, self._servers.requesting)
+        if not parts or parts[-1]:
+            raise UpstreamUnavailable("NATS ended its list of accounts early.")
+        lines = [line for part in parts for line in part.decode("utf-8", "replace").splitlines()]
+        return {account: token for account, _, token in (line.partition("|") for line in lines) if account}
+
+    async def _compared(self) -> dict[str, str]:
+        answers = await self._servers.ask_all(subjects.CLAIMS_LIST)
+        listed = [read_accounts(answer) for answer in answers.values()]
+        found = dict.fromkeys(frozenset[str]().union(*listed), DIFFERING)
+
+        async def look_up(account: str) -> None:
+            found[account] = agreed(await self._shown(account))
+
+        await each(look_up, found.keys() - on_some_only(listed), at_once=LOOKUPS_AT_ONCE)
         return found
 
-    @asynccontextmanager
-    async def _asked(self, subject: str, payload: bytes) -> AsyncGenerator[AsyncIterator[bytes]]:
-        if not self._client.is_connected:
-            raise UpstreamUnavailable("NATS is not connected.")
-        inbox = self._client.new_inbox()
+    async def _shown(self, account: str) -> list[bytes]:
+        """One answer a server, which does not say from which; empty where it has no such account."""
+        return await self._servers.ask_anonymous(subjects.claims_lookup(account))
+
+    async def _lacking(self, account: str, token: str) -> tuple[str, ...]:
+        """Names of the servers that have loaded another token, for people to know where to look."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                subscription = await self._client.subscribe(inbox)
-                try:
-                    await self._client.publish(subject, payload, reply=inbox)
-                    yield answers_of(subscription)
-                finally:
-                    await subscription.unsubscribe()
-        except (TimeoutError, NatsError, OSError) as error:
-            raise UpstreamUnavailable(f"NATS does not answer {subject}.") from error
+            answers = await self._servers.ask_all(subjects.account_info(account))
+        except UpstreamUnavailable:
+            return ()
+        others = [answer.server for answer in answers.values() if not loaded(answer, token)]
+        return tuple(sorted(server.name for server in others))
 
 
-async def answers_of(subscription: Subscription) -> AsyncIterator[bytes]:
-    while True:
-        yield (await subscription.next_msg(timeout=ANSWER_SECONDS)).data
+def loaded(answer: Answer, token: str) -> bool:
+    data: Any = answer.data
+    return isinstance(data, dict) and cast("dict[str, Any]", data).get("jwt") == token
 
 
-def refuse_error(answer: dict[str, Any]) -> None:
-    if error := answer.get("error"):
-        raise UpstreamUnavailable(f"NATS refuses: {error.get('description', 'no reason given')}.")
+def refuse(answer: Answer) -> None:
+    if DELETION_OFF in answer.error:
+        raise DeletionOff(f"NATS server {answer.server.name} refuses: {answer.error}.")
+    if answer.error:
+        raise UpstreamUnavailable(f"NATS server {answer.server.name} refuses: {answer.error}.")
+
+
+def ends_empty(parts: Sequence[bytes]) -> bool:
+    return not parts[-1]

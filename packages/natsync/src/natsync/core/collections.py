@@ -1,4 +1,4 @@
-"""The collections natsync lives from, and what an existing one lacks. Nothing of the owner's is ever dropped."""
+"""What a collection lacks to be as natsync needs it. Nothing of the owner's is ever dropped."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,15 +6,11 @@ from typing import Any, TypeAlias
 
 Definition: TypeAlias = dict[str, Any]
 
-ADMIN = '@request.auth.collectionName = "users" && @request.auth.roles:each ?= "admin"'
-SELF = '@request.auth.collectionName = "nats_users" && id = @request.auth.id'
-LINKED = '@request.auth.collectionName = "users" && user = @request.auth.id'
-OWN_OR_ADMIN = f"({ADMIN}) || ({SELF}) || ({LINKED})"
-
 ROLES_UNTOUCHED = "@request.body.roles:isset = false"
 ROLES_VALUES = ("admin", "moderator")
 
 MAX_TEXT = 1_000_000
+HOLD_TEXT = frozenset({"json", "select", "editor"})
 RULES = ("listRule", "viewRule", "createRule", "updateRule", "deleteRule")
 
 
@@ -24,7 +20,8 @@ class CollectionUnfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """`relations` maps the relation fields to the collections they point to."""
+    """`relations` maps the relation fields to the collections they point to. `only_read` are texts that natsync never
+    writes: in an existing collection they may be of another type that holds text."""
 
     name: str
     kind: str
@@ -32,132 +29,7 @@ class Spec:
     fields: tuple[Definition, ...]
     relations: Mapping[str, str]
     indexes: tuple[str, ...] = ()
-
-
-def text(name: str, *, hidden: bool = False, required: bool = False) -> Definition:
-    return {"name": name, "type": "text", "max": MAX_TEXT, "hidden": hidden, "required": required}
-
-
-def flag(name: str) -> Definition:
-    return {"name": name, "type": "bool"}
-
-
-def number(name: str) -> Definition:
-    return {"name": name, "type": "number", "onlyInt": True}
-
-
-def relation(name: str, *, required: bool) -> Definition:
-    return {"name": name, "type": "relation", "maxSelect": 1, "required": required, "cascadeDelete": False}
-
-
-def keys(*, signing: bool) -> tuple[Definition, ...]:
-    own = (text("public_key"), text("private_key", hidden=True), text("seed", hidden=True))
-    if not signing:
-        return own
-    return (
-        *own,
-        text("signing_public_key"),
-        text("signing_private_key", hidden=True),
-        text("signing_seed", hidden=True),
-    )
-
-
-STATUS = (text("sync_status"), text("sync_error"), {"name": "synced_at", "type": "date"})
-TIMES: tuple[Definition, ...] = (
-    {"name": "created", "type": "autodate", "onCreate": True, "onUpdate": False},
-    {"name": "updated", "type": "autodate", "onCreate": True, "onUpdate": True},
-)
-NOBODY: Mapping[str, str | None] = dict.fromkeys(RULES)
-ADMINS: Mapping[str, str | None] = dict.fromkeys(RULES, ADMIN)
-
-OPERATOR = Spec(
-    name="nats_system_operator",
-    kind="base",
-    rules=NOBODY,
-    fields=(text("name"), *keys(signing=True), text("jwt"), *TIMES),
-    relations={},
-)
-ACCOUNTS = Spec(
-    name="nats_accounts",
-    kind="base",
-    rules=ADMINS,
-    fields=(
-        text("name", required=True),
-        text("description"),
-        *keys(signing=True),
-        text("jwt"),
-        flag("active"),
-        flag("rotate_keys"),
-        number("max_connections"),
-        number("max_subscriptions"),
-        number("max_data"),
-        number("max_payload"),
-        number("max_jetstream_disk_storage"),
-        number("max_jetstream_memory_storage"),
-        *STATUS,
-        *TIMES,
-    ),
-    relations={},
-)
-ROLES = Spec(
-    name="nats_roles",
-    kind="base",
-    rules=ADMINS,
-    fields=(
-        text("name", required=True),
-        text("description"),
-        text("publish_permissions"),
-        text("subscribe_permissions"),
-        number("max_subscriptions"),
-        number("max_data"),
-        number("max_payload"),
-        *STATUS,
-        *TIMES,
-    ),
-    relations={},
-)
-USERS = Spec(
-    name="nats_users",
-    kind="auth",
-    rules={**ADMINS, "listRule": OWN_OR_ADMIN, "viewRule": OWN_OR_ADMIN},
-    fields=(
-        text("nats_username"),
-        text("description"),
-        relation("account_id", required=True),
-        relation("role_id", required=True),
-        relation("user", required=False),
-        *keys(signing=False),
-        text("jwt"),
-        text("creds_file"),
-        flag("regenerate"),
-        flag("active"),
-        *STATUS,
-        *TIMES,
-    ),
-    relations={"account_id": "nats_accounts", "role_id": "nats_roles", "user": "users"},
-)
-KEYS = Spec(
-    name="natsync_keys",
-    kind="base",
-    rules=NOBODY,
-    fields=(
-        text("kind", required=True),
-        text("record", required=True),
-        text("name"),
-        text("account"),
-        *keys(signing=True),
-        text("jwt", hidden=True),
-        text("content"),
-        number("last_iat"),
-        {"name": "revocations", "type": "json", "maxSize": 5_000_000},
-        text("state"),
-        text("handled"),
-        *TIMES,
-    ),
-    relations={},
-    indexes=("CREATE UNIQUE INDEX `natsync_keys_place` ON `natsync_keys` (`kind`, `record`)",),
-)
-SPECS = (OPERATOR, ACCOUNTS, ROLES, USERS, KEYS)
+    only_read: frozenset[str] = frozenset()
 
 
 def creation(spec: Spec, ids: Mapping[str, str]) -> Definition:
@@ -189,17 +61,17 @@ def correction(spec: Spec, existing: Definition, ids: Mapping[str, str]) -> Defi
 
 def corrected_fields(spec: Spec, existing: Iterable[Definition], ids: Mapping[str, str]) -> list[Definition]:
     wanted = {field["name"]: field for field in spec.fields}
-    kept = [corrected(spec.name, field, wanted.get(field["name"])) for field in existing]
+    kept = [corrected(spec, field, wanted.get(field["name"])) for field in existing]
     present = {field["name"] for field in kept}
     return [*kept, *(pointed(field, spec, ids) for field in spec.fields if field["name"] not in present)]
 
 
-def corrected(collection: str, field: Definition, wanted: Definition | None) -> Definition:
+def corrected(spec: Spec, field: Definition, wanted: Definition | None) -> Definition:
     """An existing field stays as its owner has it, but hidden where it is secret and long enough to hold a token."""
-    if wanted is None:
+    if wanted is None or (field["name"] in spec.only_read and field["type"] in HOLD_TEXT):
         return field
     if field["type"] != wanted["type"]:
-        raise CollectionUnfit(f"{collection}.{field['name']} is of type {field['type']}, not {wanted['type']}.")
+        raise CollectionUnfit(f"{spec.name}.{field['name']} is of type {field['type']}, not {wanted['type']}.")
     changes: Definition = {}
     if wanted.get("hidden") and not field.get("hidden"):
         changes["hidden"] = True

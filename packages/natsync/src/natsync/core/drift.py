@@ -1,226 +1,199 @@
 """Wanted against observed, to the actions that close the gap, in the order in which they are safe.
 
-Accounts come first, because they carry the revocations; then what is to be forgotten; then users' new tokens,
-which are shown only once their account is seen on the servers.
+Accounts come first, because they carry the revocations; then users' new tokens, which are shown only once their
+account is seen on the servers; then what is to be forgotten.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
-from natsync.core import permissions
-from natsync.core.claims import AccountLimits, BadToken, Body, account_body, content_hash, read, user_body
-from natsync.core.desired import Desired, WantedUser
-from natsync.core.ledger import REMOVED, Entries, Entry
-from natsync.core.revocations import Ledger, is_cut, next_issue, with_cuts
-from natsync.core.rows import Account
+from natsync.core import scopes as role_keys
+from natsync.core.account_claims import account_body
+from natsync.core.account_tokens import (
+    Remarks,
+    Statement,
+    advice,
+    known_claims,
+    mint_of,
+    platform_body,
+    sound,
+    statements,
+    system_body,
+    unless_said,
+)
+from natsync.core.built_in import AUTH, BUILT_IN, SYSTEM, auth_body
+from natsync.core.built_in import PLATFORM as PLATFORM
+from natsync.core.desired import Desired, Table
+from natsync.core.guard import Guard, Known
+from natsync.core.ledger import LOCKED, REMOVED, Entries, Entry, Kind
+from natsync.core.revocations import with_cuts
+from natsync.core.rows import Row
+from natsync.core.token_codec import Body
+from natsync.core.user_tokens import Mint, Picture, cutoff_of, picture, to_issue
+from natsync.core.user_tokens import said as said
 
-PLATFORM = "PLATFORM"
-SYSTEM = "SYS"
-BUILT_IN = frozenset({PLATFORM, SYSTEM})
+Observed: TypeAlias = Mapping[str, str]
+"""Tokens on the servers by the accounts' public keys; one on which servers differ is no token."""
 
-
-@dataclass(frozen=True, slots=True)
-class Mint:
-    """Sign `body` for `entry` and keep the token, then (an account's) publish and verify it."""
-
-    entry: Entry
-    body: Body
-    content: str
-    name: str
-    issued_at: int
+Cuts = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    publish: tuple[Mint, ...]
-    record: tuple[Entry, ...]
-    remove: tuple[Entry, ...]
-    forget: tuple[Entry, ...]
-    issue: tuple[Mint, ...]
+    """`publish` accounts, `issue` tokens to users, `record` what changes in the ledger besides, `remove` accounts from
+    the servers and `forget` entries. `faults` are rows that were left out, `advice` is for those that were not,
+    `halted` says why nothing is done away with.
+    """
+
+    publish: tuple[Mint, ...] = ()
+    record: tuple[Entry, ...] = ()
+    remove: tuple[Entry, ...] = ()
+    forget: tuple[Entry, ...] = ()
+    issue: tuple[Mint, ...] = ()
+    faults: Remarks = field(default_factory=dict[tuple[str, str], str])
+    advice: Remarks = field(default_factory=dict[tuple[str, str], str])
+    halted: str = ""
 
     @property
     def is_empty(self) -> bool:
         return not (self.publish or self.record or self.remove or self.forget or self.issue)
 
 
-def keyless(desired: Desired, entries: Entries) -> list[Entry]:
-    """Entries that are to be made, without their keys."""
-    accounts = [
-        Entry(kind="account", record=account.id, name=account.name)
-        for account in desired.accounts.values()
-        if entries.get("account", account.id) is None
-    ]
-    users = [
-        Entry(kind="user", record=user.id, name=user.name)
-        for user in desired.users.values()
-        if entries.get("user", user.id) is None
-    ]
-    return [*accounts, *users]
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    mints: list[Mint]
+    faults: Remarks
+    advice: Remarks
 
 
-def rotations(desired: Desired, entries: Entries) -> list[Entry]:
-    """Accounts that are to get a new signing key; one whose trigger was carried out already is not among them."""
-    found = [entries.get("account", account.id) for account in desired.accounts.values() if account.rotate]
-    return [entry for entry in found if entry and not entry.handled]
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Entries of ours without a row: what is to be done away with. Nothing of it, when `halted` says why."""
+
+    accounts: tuple[Entry, ...] = ()
+    users: tuple[Entry, ...] = ()
+    halted: str = ""
 
 
-def settled(desired: Desired, entries: Entries) -> list[Entry]:
-    """Entries whose trigger is seen cleared, so that the next one counts."""
-    raised = {("account", account.id) for account in desired.accounts.values() if account.rotate}
-    raised |= {("user", user.id) for user in desired.users.values() if user.regenerate}
-    raised |= {("user", user.id) for user in desired.suspended.values() if user.regenerate}
-    refused = {("user", id) for collection, id in desired.refused if collection == "nats_users"}
-    return [
-        replace(entry, handled="")
-        for place, entry in entries.by_place.items()
-        if entry.handled and place not in raised | refused
-    ]
+def keyless(table: Table, entries: Entries) -> list[Entry]:
+    """Entries that rows have not got yet, without their keys."""
+    kinds: tuple[tuple[Kind, Iterable[Row]], ...] = (("account", table.accounts), ("user", table.users))
+    return [Entry(kind, row["id"]) for kind, rows in kinds for row in rows if entries.get(kind, row["id"]) is None]
 
 
-def plan(desired: Desired, entries: Entries, observed: Mapping[str, str], now: int) -> Plan:
-    """`observed` maps the public keys of the accounts on the servers to their tokens."""
-    cut = cuts(desired, entries, now)
-    publish: list[Mint] = []
-    record: list[Entry] = []
-    remove: list[Entry] = []
-    for entry in entries.of_kind("account"):
-        account = desired.accounts.get(entry.record)
-        if entry.record in BUILT_IN or account is None:
-            remove += to_remove(entry, observed)
-            continue
-        after = replace(entry, revocations=with_cuts(entry.revocations, cut.get(entry.record, {})))
-        if account.active:
-            publish += to_publish(account, after, issuer_of(entries), observed, now)
-        else:
-            record += [after] if after != entry else []
-            remove += [after] if entry.public_key in observed else []
-    publish += platform(entries, observed, now)
-    ledgers = {mint.entry.record: mint.entry.revocations for mint in publish} | {
-        e.record: e.revocations for e in record
-    }
-    issue = to_issue(desired, entries, ledgers, now)
-    return Plan(tuple(publish), tuple(record), tuple(remove), tuple(gone_users(desired, entries)), tuple(issue))
+def gone(desired: Desired, entries: Entries, guard: Guard | None, known: Known) -> Gone:
+    """Without a guard everything may go."""
+    accounts = tuple(entry for entry in entries.of_kind("account") if is_gone(entry, desired))
+    users = tuple(entry for entry in entries.of_kind("user") if not desired.knows_user(entry.record))
+    if guard is None:
+        return Gone(accounts, users)
+    living = sum(entry.state not in (REMOVED, LOCKED) for entry in accounts)
+    reasons: list[str] = []
+    if guard.holds_accounts(living, known.accounts):
+        reasons.append(f"{living} of {known.accounts} accounts have no row any more")
+    if guard.holds_users(len(users), known.users):
+        reasons.append(f"{len(users)} of {known.users} users have no row any more")
+    if reasons:
+        return Gone(halted=f"{' and '.join(reasons)}: nothing is removed until an action allow_removals says so")
+    return Gone(accounts, users)
 
 
-def to_remove(entry: Entry, observed: Mapping[str, str]) -> list[Entry]:
-    """An account whose row is gone, until it is off the servers; and again should it come back."""
-    if entry.record in BUILT_IN or (entry.state == REMOVED and entry.public_key not in observed):
-        return []
-    return [entry]
+def is_gone(entry: Entry, desired: Desired) -> bool:
+    return entry.record not in BUILT_IN and desired.looks_at(entry.record) and entry.record not in desired.accounts
 
 
-def issuer_of(entries: Entries) -> str:
-    operator = entries.get("operator", "operator")
-    return operator.signing_public_key if operator else ""
-
-
-def to_publish(account: Account, entry: Entry, issuer: str, observed: Mapping[str, str], now: int) -> list[Mint]:
-    body = account_body(
-        signing_keys=[entry.signing_public_key],
-        limits=account.limits or last_limits(entry),
-        revocations=entry.revocations,
-    )
-    return unless_said(
-        Mint(entry, body, content_hash(name=account.name, issuer=issuer, body=body), account.name, now), observed
+def plan(desired: Desired, entries: Entries, observed: Observed, now: int, leaving: Gone | None = None) -> Plan:
+    """`leaving` is what `gone` found; without it everything that has no row is done away with."""
+    leaving = leaving or gone(desired, entries, None, Known(0, 0))
+    scopes = entries.of_kind("scope")
+    orphans = () if leaving.halted else role_keys.orphaned(desired, scopes)
+    changed_scopes = role_keys.renewed(desired, scopes)
+    at = picture(desired, entries.having(changed_scopes).without(orphans), now)
+    cut = revoked(at, cuts(at, leaving))
+    at = replace(at, entries=at.entries.having(cut))
+    found = statements(at)
+    publishing = to_publish(at, found, observed)
+    published = {mint.entry.place for mint in publishing.mints}
+    switched_off = [at.entries.by_place["account", id] for id in found if not desired.accounts[id].active]
+    remove = [entry for entry in switched_off if entry.public_key in observed and not is_settled(entry, observed)]
+    remove += [entry for entry in leaving.accounts if not is_settled(entry, observed)]
+    return Plan(
+        publish=tuple(publishing.mints),
+        record=(*changed_scopes, *(entry for entry in cut if entry.place not in published)),
+        remove=tuple(remove),
+        forget=(*leaving.users, *orphans),
+        issue=tuple(to_issue(at, {entry.record: entry.revocations for entry in at.entries.of_kind("account")})),
+        faults=publishing.faults,
+        advice=publishing.advice,
+        halted=leaving.halted,
     )
 
 
-def platform(entries: Entries, observed: Mapping[str, str], now: int) -> list[Mint]:
-    entry = entries.get("account", PLATFORM)
-    if entry is None:
-        return []
-    body = platform_body(entry)
-    content = content_hash(name=PLATFORM, issuer=issuer_of(entries), body=body)
-    return unless_said(Mint(entry, body, content, PLATFORM, now), observed)
+def is_settled(entry: Entry, observed: Observed) -> bool:
+    """Are the servers known to let nobody into an account that is gone?"""
+    if entry.state == LOCKED:
+        return observed.get(entry.public_key) == entry.jwt
+    return entry.state == REMOVED and entry.public_key not in observed
 
 
-def platform_body(entry: Entry) -> Body:
-    limits = AccountLimits(disk_storage=-1, memory_storage=-1)
-    return account_body(signing_keys=[entry.signing_public_key], limits=limits, revocations=entry.revocations)
-
-
-def unless_said(mint: Mint, observed: Mapping[str, str]) -> list[Mint]:
-    """A token the servers lack is minted anew, never sent again: they take identical bytes for no news."""
-    entry = mint.entry
-    if mint.content == entry.content and observed.get(entry.public_key) == entry.jwt:
-        return []
-    issued_at = max(mint.issued_at, entry.last_iat + 1)
-    return [replace(mint, entry=replace(entry, state=""), issued_at=issued_at)]
-
-
-def last_limits(entry: Entry) -> AccountLimits:
-    """What was published before the row's limits became unreadable; for a new account nothing at all."""
-    limits = said(entry).get("limits")
-    if limits is None:
-        return AccountLimits(connections=0, subscriptions=0, data=0, payload=0)
-    return AccountLimits(
-        connections=limits["conn"],
-        subscriptions=limits["subs"],
-        data=limits["data"],
-        payload=limits["payload"],
-        disk_storage=limits["disk_storage"],
-        memory_storage=limits["mem_storage"],
-    )
-
-
-def said(entry: Entry) -> dict[str, Any]:
-    try:
-        return read(entry.jwt)["nats"]
-    except BadToken:
-        return {}
-
-
-def cuts(desired: Desired, entries: Entries, now: int) -> dict[str, dict[str, int]]:
+def cuts(at: Picture, leaving: Gone) -> Cuts:
     """Public keys to be revoked, and since when, by the record of the account that has to say so."""
+    leavers = {entry.record for entry in leaving.users}
+    signers = issuers(at.entries)
     found: dict[str, dict[str, int]] = {}
-    for entry in entries.of_kind("user"):
-        account = entries.get("account", entry.account)
-        if account is None or not entry.jwt:
+    for entry in at.entries.of_kind("user"):
+        account = at.entries.get("account", entry.account)
+        if account is None or not entry.jwt or entry.issuer not in signers[entry.account]:
             continue
-        cutoff = cutoff_of(entry, desired, entries, now)
-        if cutoff is not None and not is_cut(account.revocations, entry.public_key, entry.last_iat):
+        if not at.desired.knows_user(entry.record) and entry.record not in leavers:
+            continue
+        cutoff = cutoff_of(entry, at)
+        if cutoff is not None and account.revocations.get(entry.public_key, -1) < min(cutoff, entry.last_iat):
             found.setdefault(entry.account, {})[entry.public_key] = cutoff
     return found
 
 
-def cutoff_of(entry: Entry, desired: Desired, entries: Entries, now: int) -> int | None:
-    if ("nats_users", entry.record) in desired.refused:
-        return None
-    wanted = desired.users.get(entry.record)
-    if wanted is None or wanted.account != entry.account:
-        return max(now, entry.last_iat)
-    account = entries.get("account", wanted.account)
-    if account is None:
-        return None
-    content, body = user_content(wanted, account)
-    narrower = content != entry.content and permissions.narrows(said(entry), body)
-    return entry.last_iat if narrower else None
+def issuers(entries: Entries) -> dict[str, set[str]]:
+    """Whose signature counts, by the account's record."""
+    found = {entry.record: set(entry.signing_public_keys) for entry in entries.of_kind("account")}
+    for scope in entries.of_kind("scope"):
+        if scope.account in found:
+            found[scope.account].add(scope.public_key)
+    return found
 
 
-def gone_users(desired: Desired, entries: Entries) -> list[Entry]:
-    refused = {id for collection, id in desired.refused if collection == "nats_users"}
-    known = desired.users.keys() | desired.suspended.keys() | refused
-    return [entry for entry in entries.of_kind("user") if entry.record not in known]
+def revoked(at: Picture, cuts: Cuts) -> list[Entry]:
+    found = {record: at.entries.by_place["account", record] for record in cuts}
+    return [replace(entry, revocations=with_cuts(entry.revocations, cuts[record])) for record, entry in found.items()]
 
 
-def to_issue(desired: Desired, entries: Entries, ledgers: Mapping[str, Ledger], now: int) -> list[Mint]:
+def to_publish(at: Picture, found: Mapping[str, Statement], observed: Observed) -> Publishing:
+    known = known_claims(at, observed)
+    publish = built_in(at, observed)
+    faults: dict[tuple[str, str], str] = {}
+    advised: dict[tuple[str, str], str] = {}
+    for record, each in found.items():
+        account, entry = at.desired.accounts[record], at.entries.by_place["account", record]
+        claims, left_out = sound(each, entry.public_key, known)
+        faults |= left_out
+        advised |= advice(each, entry.public_key, known, at.now)
+        if account.active:
+            publish += unless_said(mint_of(entry, account_body(claims), account.name, at), observed)
+    return Publishing(publish, faults, advised)
+
+
+def built_in(at: Picture, observed: Observed) -> list[Mint]:
+    """The accounts without rows; the system's as soon as servers show another token than was last issued for it."""
     mints: list[Mint] = []
-    for wanted in desired.users.values():
-        entry, account = entries.get("user", wanted.id), entries.get("account", wanted.account)
-        if entry is None or account is None:
+    for record, entry in ((record, at.entries.get("account", record)) for record in sorted(BUILT_IN)):
+        if entry is None or (record == SYSTEM and observed.get(entry.public_key, entry.jwt) == entry.jwt):
             continue
-        ledger = ledgers.get(wanted.account, account.revocations)
-        content, body = user_content(wanted, account)
-        again = wanted.regenerate and not entry.handled
-        if content == entry.content and not again and not is_cut(ledger, entry.public_key, entry.last_iat):
-            continue
-        issued_at = next_issue(now, last=entry.last_iat, ledger=ledger, public_key=entry.public_key)
-        after = replace(entry, account=wanted.account, handled="regenerate" if wanted.regenerate else "")
-        mints.append(Mint(after, body, content, wanted.name, issued_at))
+        mints += unless_said(mint_of(entry, built_in_body(entry, at), record, at), observed)
     return mints
 
 
-def user_content(wanted: WantedUser, account: Entry) -> tuple[str, Body]:
-    body = user_body(account=account.public_key, permissions=wanted.permissions, limits=wanted.limits)
-    return content_hash(name=wanted.name, issuer=account.signing_public_key, body=body), body
+def built_in_body(entry: Entry, at: Picture) -> Body:
+    if entry.record == AUTH:
+        return auth_body(entry, at.entries, at.desired.defaults.callout)
+    return system_body(entry) if entry.record == SYSTEM else platform_body(entry)

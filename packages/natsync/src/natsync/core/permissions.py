@@ -1,28 +1,21 @@
-"""Which subjects a role allows: read from its text, checked, and compared."""
+"""Which subjects a row names: read from its text and checked."""
 
 import json
-from typing import Any, cast
+from typing import cast
 
-from natsync.core.claims import Permissions
+from natsync.core.subject_grammar import subject_fault
+from natsync.core.user_validation import MAX_SUBJECTS
 
 DEFAULT_PUBLISH = (">",)
 DEFAULT_SUBSCRIBE = (">", "_INBOX.>")
-MAX_SUBJECTS = 500
 
 
 class BadPermissions(ValueError):
     """The text is no list of subjects; the message says why and is shown on the row."""
 
 
-def of_role(publish: str, subscribe: str) -> Permissions:
-    """Raises BadPermissions. Empty lists mean the defaults: everything within the account."""
-    return Permissions(
-        publish=read_subjects(publish, "publish_permissions", queues=False) or DEFAULT_PUBLISH,
-        subscribe=read_subjects(subscribe, "subscribe_permissions", queues=True) or DEFAULT_SUBSCRIBE,
-    )
-
-
 def read_subjects(text: str, field: str, *, queues: bool) -> tuple[str, ...]:
+    """Raises BadPermissions. Templates may stand in them; for whom they are filled in is another question."""
     if not text.strip():
         return ()
     try:
@@ -42,46 +35,5 @@ def read_subjects(text: str, field: str, *, queues: bool) -> tuple[str, ...]:
 
 
 def check_subject(subject: str, field: str, *, queues: bool) -> None:
-    if fault := subject_fault(subject, queues=queues):
+    if fault := subject_fault(subject, queues=queues, templates=True):
         raise BadPermissions(f"{field}: {subject[:100]!r} {fault}")
-
-
-def subject_fault(subject: str, *, queues: bool) -> str:
-    """Why this is no subject, or nothing. A subscription may name a queue group after a space."""
-    plain, space, queue = subject.partition(" ")
-    tokens = plain.split(".")
-    faults = (
-        ("has a space in it", bool(space) and not queues),
-        ("names no proper queue group", bool(space) and not is_plain(queue)),
-        ("is empty, or has a space or control character in it", not is_plain(plain)),
-        ("has an empty token", "" in tokens),
-        ("has '>' before its end", ">" in tokens[:-1]),
-        ("has a wildcard that does not stand alone", any(is_half_wildcard(token) for token in tokens)),
-    )
-    return next((fault for fault, holds in faults if holds), "")
-
-
-def is_half_wildcard(token: str) -> bool:
-    return len(token) > 1 and ("*" in token or ">" in token)
-
-
-def is_plain(text: str) -> bool:
-    return text != "" and text.isprintable() and not any(character.isspace() for character in text)
-
-
-def narrows(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """May the bearer of the token body `before` do anything that `after` does not spell out as well?
-
-    Compared as text: a subject that only a wider one now covers counts as taken away, which costs a reconnection
-    and no safety.
-    """
-    lost = any(set(allowed(before, side)) - set(allowed(after, side)) for side in ("pub", "sub"))
-    return lost or any(is_less(after.get(limit, 0), before.get(limit, 0)) for limit in ("subs", "data", "payload"))
-
-
-def allowed(body: dict[str, Any], side: str) -> list[str]:
-    return body.get(side, {}).get("allow", [])
-
-
-def is_less(now: int, before: int) -> bool:
-    return now not in (before, -1) and (before == -1 or now < before)

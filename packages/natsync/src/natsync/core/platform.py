@@ -3,14 +3,26 @@
 from collections.abc import Mapping
 
 from common.core import subjects
-from natsync.core.claims import AccountLimits, Body, Permissions, UserLimits, account_body, user_body
-from natsync.core.drift import PLATFORM, SYSTEM
+from natsync.core.built_in import AUTH, CALLOUT, PLATFORM, SENTINEL, SYSTEM
+from natsync.core.claims import (
+    Body,
+    Permissions,
+    ResponsePermission,
+    UserClaims,
+    user_body,
+)
 from natsync.core.ledger import KEY_FIELDS, Entry, Kind
 
-RECORDS_STREAM = "RECORDS"
 OPERATOR_FIELDS = ("name", *KEY_FIELDS, "jwt")
 
-SERVICES: Mapping[str, str] = {"sys": SYSTEM, "gateway": PLATFORM, "natsync": PLATFORM, "chathub": PLATFORM}
+ACCOUNTS = (SYSTEM, PLATFORM, AUTH)
+SERVICES: Mapping[str, str] = {
+    "sys": SYSTEM,
+    "gateway": PLATFORM,
+    "natsync": PLATFORM,
+    "chathub": PLATFORM,
+    CALLOUT: AUTH,
+}
 """Service users and the account each belongs to."""
 
 PERMISSIONS: Mapping[str, Permissions] = {
@@ -22,8 +34,11 @@ PERMISSIONS: Mapping[str, Permissions] = {
             subjects.CLAIMS_LIST,
             subjects.CLAIMS_PACK,
             subjects.CLAIMS_LOOKUPS,
+            subjects.ACCOUNT_INFOS,
+            subjects.CONNECTIONS,
+            subjects.KICKS,
         ),
-        subscribe=(subjects.inbox("sys"),),
+        subscribe=(subjects.inbox("sys"), *subjects.SYSTEM_EVENTS),
     ),
     "gateway": Permissions(
         publish=(
@@ -47,18 +62,22 @@ PERMISSIONS: Mapping[str, Permissions] = {
         publish=(
             subjects.RECORDS,
             subjects.IMAGES,
-            *subjects.stream_api(RECORDS_STREAM),
+            *subjects.stream_api(subjects.RECORDS_STREAM),
+            *subjects.stream_api(subjects.NOTICES_STREAM),
+            subjects.AUDIT,
+            *subjects.growing_stream_api(subjects.AUDIT_STREAM),
             *subjects.bucket_api(subjects.LEASES_BUCKET),
+            subjects.NATSYNC_LEADER,
         ),
         subscribe=(
+            subjects.NATSYNC_LEADER,
             subjects.bucket_keys(subjects.LEASES_BUCKET),
             subjects.NATSYNC_RPC,
             subjects.USER_BANNED,
             subjects.USER_PARDONED,
             subjects.inbox("natsync"),
         ),
-        replies=1,
-        reply_seconds=10,
+        response=ResponsePermission(max_messages=1, seconds=10),
     ),
     "chathub": Permissions(
         publish=(
@@ -81,23 +100,25 @@ PERMISSIONS: Mapping[str, Permissions] = {
             subjects.inbox("chathub"),
         ),
     ),
+    CALLOUT: Permissions(
+        subscribe=(subjects.USER_AUTH, subjects.inbox(CALLOUT)),
+        response=ResponsePermission(max_messages=1, seconds=10),
+    ),
+    SENTINEL: Permissions(publish_deny=(">",), subscribe_deny=(">",)),
 }
 
 
 def places(operator_name: str) -> list[tuple[Kind, str, str]]:
     """Kind, record and name of every entry the platform itself needs."""
-    services: list[tuple[Kind, str, str]] = [("service", name, name) for name in SERVICES]
-    return [
-        ("operator", "operator", operator_name),
-        ("account", SYSTEM, SYSTEM),
-        ("account", PLATFORM, PLATFORM),
-        *services,
-    ]
+    accounts: list[tuple[Kind, str, str]] = [("account", name, name) for name in ACCOUNTS]
+    services: list[tuple[Kind, str, str]] = [("service", name, name) for name in (*SERVICES, SENTINEL)]
+    return [("operator", "operator", operator_name), *accounts, *services, ("curve", CALLOUT, CALLOUT)]
 
 
-def system_body(entry: Entry) -> Body:
-    return account_body(signing_keys=[entry.signing_public_key], limits=AccountLimits(), revocations=entry.revocations)
+def home_of(service: str) -> str:
+    return AUTH if service == SENTINEL else SERVICES[service]
 
 
 def service_body(name: str, account: Entry) -> Body:
-    return user_body(account=account.public_key, permissions=PERMISSIONS[name], limits=UserLimits())
+    claims = UserClaims(PERMISSIONS[name], bearer_token=name == SENTINEL)
+    return user_body(claims, account=account.public_key)

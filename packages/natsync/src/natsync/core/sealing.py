@@ -26,3 +26,15 @@ def unseal(sealed: str, *, key: bytes) -> str:
         return AESGCM(key).decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], None).decode()
     except (ValueError, InvalidTag) as error:
         raise SealBroken("A secret cannot be opened with NATSYNC_ENCRYPTION_KEY.") from error
+
+
+def resealed(sealed: str, *, old: bytes, new: bytes, nonce: bytes) -> str:
+    """As it is when the new key opens it already; else opened with the old one and sealed with the new.
+
+    Raises SealBroken when neither opens it.
+    """
+    try:
+        unseal(sealed, key=new)
+    except SealBroken:
+        return seal(unseal(sealed, key=old), key=new, nonce=nonce)
+    return sealed
