@@ -36,7 +36,7 @@ demo: setup
 # Every test, with real servers on free ports; two files at a time, each on servers of its own.
 [group('test')]
 test *options: setup
-    {{ python }} -m pytest -n 2 --dist loadfile "$@"
+    {{ python }} -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
 
 # Tests without servers.
 [group('test')]
