@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from natsync.adapters.keyring import Keyring
-from natsync.core import desired
-from natsync.core.decision import Decision, Situation, Terms, decide
-from natsync.core.desired import Desired, Table
-from natsync.core.guard import Guard, Known
-from natsync.core.ledger import REMOVED, Entries, Entry, by_place
-from natsync.core.rights import exceeds
-from natsync.core.token_codec import unverified
-from natsync.core.user_claims import user_rights
-from natsync.core.verbs import Action, to_action
+from natsync.core.claims.token_codec import unverified
+from natsync.core.claims.user_claims import user_rights
+from natsync.core.deciding.decision import Decision, Situation, Terms, decide
+from natsync.core.deciding.guard import Guard, Known
+from natsync.core.state import desired
+from natsync.core.state.desired import Desired, Table
+from natsync.core.state.ledger import REMOVED, Entries, Entry, by_place
+from natsync.core.state.rights import exceeds
+from natsync.core.state.verbs import Action, to_action
 from natsync.mint import Minting, minted
 
 NOW = 1_000_000

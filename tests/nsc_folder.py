@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from natsync.core.account_claims import AccountClaims, ScopedKey, account_body
-from natsync.core.creds_file import render
-from natsync.core.keys import KeyKind, KeyPair
-from natsync.core.nsc_store import Found, FoundAccount
-from natsync.core.operator_claims import operator_body
-from natsync.core.token_codec import encode
-from natsync.core.user_claims import UserClaims, scoped_user_body, user_body
+from natsync.core.claims.account_claims import AccountClaims, ScopedKey, account_body
+from natsync.core.claims.creds_file import render
+from natsync.core.claims.keys import KeyKind, KeyPair
+from natsync.core.claims.operator_claims import operator_body
+from natsync.core.claims.token_codec import encode
+from natsync.core.claims.user_claims import UserClaims, scoped_user_body, user_body
+from natsync.core.moving.nsc_store import Found, FoundAccount
 
 
 def key(kind: KeyKind) -> KeyPair:

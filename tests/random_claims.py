@@ -4,7 +4,7 @@ them."""
 from dataclasses import dataclass, replace
 from random import Random
 
-from natsync.core.account_claims import (
+from natsync.core.claims.account_claims import (
     AccountClaims,
     AccountLimits,
     Authorization,
@@ -14,10 +14,10 @@ from natsync.core.account_claims import (
     Latency,
     ScopedKey,
 )
-from natsync.core.activation_claims import activation_body
-from natsync.core.keys import KeyKind, KeyPair
-from natsync.core.token_codec import encode
-from natsync.core.user_claims import Permissions, ResponsePermission, TimeRange, UserClaims, UserLimits
+from natsync.core.claims.activation_claims import activation_body
+from natsync.core.claims.keys import KeyKind, KeyPair
+from natsync.core.claims.token_codec import encode
+from natsync.core.claims.user_claims import Permissions, ResponsePermission, TimeRange, UserClaims, UserLimits
 
 KINDS: tuple[ExportKind, ...] = ("stream", "service")
 PLAIN = ("a", "b", "c", "order", "$SYS", "é", "*", "*", "*")

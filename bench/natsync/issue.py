@@ -12,10 +12,10 @@ from collections.abc import Callable
 import nkeys  # pyright: ignore[reportMissingTypeStubs]
 
 from bench.metric import Metric, side_by_side
-from natsync.core.creds_file import render
-from natsync.core.keys import KeyKind, KeyPair
-from natsync.core.token_codec import encode
-from natsync.core.user_claims import Permissions, ResponsePermission, UserClaims, UserLimits, user_body
+from natsync.core.claims.creds_file import render
+from natsync.core.claims.keys import KeyKind, KeyPair
+from natsync.core.claims.token_codec import encode
+from natsync.core.claims.user_claims import Permissions, ResponsePermission, UserClaims, UserLimits, user_body
 
 USERS = 1_000
 CLAIMS = UserClaims(

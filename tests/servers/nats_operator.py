@@ -16,9 +16,9 @@ from natsync.core.claims import (
     operator_body,
     user_body,
 )
-from natsync.core.creds_file import render
-from natsync.core.keys import KeyKind, KeyPair
-from natsync.core.platform import PERMISSIONS
+from natsync.core.claims.creds_file import render
+from natsync.core.claims.keys import KeyKind, KeyPair
+from natsync.core.servers.platform import PERMISSIONS
 
 EVERYTHING = Permissions(publish=(">",), subscribe=(">",))
 

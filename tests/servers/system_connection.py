@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 
 from common.core.errors import UpstreamUnavailable
 from natsync.adapters.nats_servers import NatsServers, open_servers
-from natsync.core.server_choice import ConnectionTerms, RetryTerms, Timeouts
+from natsync.core.servers.server_choice import ConnectionTerms, RetryTerms, Timeouts
 from tests.eventually import eventually
 from tests.servers.nats_cluster import Cluster, Trust
 from tests.servers.nats_operator import Operator

@@ -16,10 +16,10 @@ from common.core.pocketbase_answers import Record
 from common.serving.settings import key_bytes
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_ledger import PocketBaseLedger
-from natsync.core.creds_file import render
-from natsync.core.keys import KeyKind
-from natsync.core.token_codec import encode
-from natsync.core.user_claims import Permissions, UserClaims, user_body
+from natsync.core.claims.creds_file import render
+from natsync.core.claims.keys import KeyKind
+from natsync.core.claims.token_codec import encode
+from natsync.core.claims.user_claims import Permissions, UserClaims, user_body
 from tests.eventually import eventually
 from tests.servers.issuer import Issuer
 from tests.servers.nats_operator import new_key

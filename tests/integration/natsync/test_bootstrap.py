@@ -10,7 +10,7 @@ from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_rows import PocketBaseRows
 from natsync.core import claims
 from natsync.core.claims import Permissions
-from natsync.core.creds_file import render
+from natsync.core.claims.creds_file import render
 from tests.eventually import eventually
 from tests.servers.natsync import Stack, Tenants, connected_with
 

@@ -16,14 +16,11 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from common.core import subjects
-from natsync.core.account_claims import AccountClaims, ScopedKey, account_body
-from natsync.core.creds_file import render
-from natsync.core.keys import KeyKind, KeyPair
-from natsync.core.lints import token_lints
-from natsync.core.subject_grammar import overlap
-from natsync.core.templates import TemplateUnfit, TemplateValues, expanded, template_faults
-from natsync.core.token_codec import encode
-from natsync.core.user_claims import (
+from natsync.core.claims.account_claims import AccountClaims, ScopedKey, account_body
+from natsync.core.claims.creds_file import render
+from natsync.core.claims.keys import KeyKind, KeyPair
+from natsync.core.claims.token_codec import encode
+from natsync.core.claims.user_claims import (
     Permissions,
     ResponsePermission,
     TimeRange,
@@ -31,7 +28,10 @@ from natsync.core.user_claims import (
     scoped_user_body,
     user_body,
 )
-from natsync.core.validation import validate_account, without_faulty_rows
+from natsync.core.state.templates import TemplateUnfit, TemplateValues, expanded, template_faults
+from natsync.core.validation.account_validation import validate_account, without_faulty_rows
+from natsync.core.validation.lints import token_lints
+from natsync.core.validation.subject_grammar import overlap
 from tests.random_claims import ACCOUNTS, ALL_DAY, RandomClaims
 from tests.servers.nats import nats_server
 from tests.servers.nats_operator import Operator, Tenant, new_key

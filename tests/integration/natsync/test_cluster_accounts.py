@@ -11,8 +11,8 @@ import pytest
 from common.core.errors import UpstreamUnavailable
 from natsync.adapters.nats_servers import NatsServers
 from natsync.adapters.nats_system_account import DeletionOff, NatsSystemAccount
-from natsync.core.keys import KeyKind
-from natsync.core.servers_said import DIFFERING
+from natsync.core.claims.keys import KeyKind
+from natsync.core.servers.servers_said import DIFFERING
 from tests.eventually import eventually
 from tests.servers.nats_cluster import Cluster, nats_cluster
 from tests.servers.nats_operator import Operator, Tenant, new_key

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from natsync.core.claims import AccountClaims, account_body, encode
-from natsync.core.keys import KeyKind
+from natsync.core.claims.keys import KeyKind
 from tests.eventually import eventually
 from tests.servers.nats_cluster import Cluster, Node, Trust, nats_cluster
 from tests.servers.nats_operator import new_key

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from natsync.__main__ import cli
 from natsync.core.claims import AccountClaims, account_body, encode
-from natsync.core.keys import KeyKind
+from natsync.core.claims.keys import KeyKind
 from tests.integration.natsync.test_bootstrap import snapshot
 from tests.servers.nats_operator import new_key
 from tests.servers.natsync import Stack, Tenants, connected_with, prepare, refused, stack, tenants_of

@@ -12,7 +12,7 @@ from nats.errors import TimeoutError as NothingHeard
 from common.core import subjects
 from common.core.pocketbase_answers import Record
 from natsync.adapters.pocketbase_rows import PocketBaseRows
-from natsync.core.mirrors import Write
+from natsync.core.showing.mirrors import Write
 from tests.eventually import eventually
 from tests.servers.natsync import UNLIMITED, Stack, Tenants, connected_with, refused
 

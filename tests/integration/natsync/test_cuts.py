@@ -9,8 +9,8 @@ from nats.aio.client import Client
 from natsync.adapters.nats_live_connections import NatsLiveConnections
 from natsync.adapters.nats_servers import NatsServers
 from natsync.adapters.nats_system_account import NatsSystemAccount
-from natsync.core.keys import KeyKind
-from natsync.core.live_connections import NOBODY_STAYS
+from natsync.core.claims.keys import KeyKind
+from natsync.core.servers.live_connections import NOBODY_STAYS
 from natsync.cut_connections import CutConnections, NotCut
 from tests.servers.nats_cluster import Cluster, nats_cluster
 from tests.servers.nats_operator import Operator, Tenant, new_key

@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from common.core.pocketbase_answers import Record
-from natsync.core.account_claims import AccountClaims, account_body
-from natsync.core.creds_file import render
-from natsync.core.keys import KeyKind, KeyPair
-from natsync.core.operator_claims import operator_body
-from natsync.core.sealing import seal
-from natsync.core.token_codec import encode
-from natsync.core.user_claims import Permissions, UserClaims, user_body
+from natsync.core.claims.account_claims import AccountClaims, account_body
+from natsync.core.claims.creds_file import render
+from natsync.core.claims.keys import KeyKind, KeyPair
+from natsync.core.claims.operator_claims import operator_body
+from natsync.core.claims.token_codec import encode
+from natsync.core.claims.user_claims import Permissions, UserClaims, user_body
+from natsync.core.state.sealing import seal
 from tests.eventually import eventually
 from tests.nsc_folder import NscAccount, NscFolder, key
 from tests.servers.natsync import Stack, Tenants, connected_with, prepare, refused, stack, tenants_of

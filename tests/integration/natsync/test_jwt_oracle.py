@@ -6,14 +6,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from natsync.core.account_claims import account_body
-from natsync.core.activation_claims import activation_body
-from natsync.core.authorization_response import admission_body
-from natsync.core.creds_file import render
-from natsync.core.keys import KeyKind, KeyPair
-from natsync.core.operator_claims import deletion_body, operator_body
-from natsync.core.token_codec import Body, encode, read, read_as, unbase64url
-from natsync.core.user_claims import scoped_user_body, user_body
+from natsync.core.claims.account_claims import account_body
+from natsync.core.claims.activation_claims import activation_body
+from natsync.core.claims.authorization_response import admission_body
+from natsync.core.claims.creds_file import render
+from natsync.core.claims.keys import KeyKind, KeyPair
+from natsync.core.claims.operator_claims import deletion_body, operator_body
+from natsync.core.claims.token_codec import Body, encode, read, read_as, unbase64url
+from natsync.core.claims.user_claims import scoped_user_body, user_body
 from tests.random_claims import ACCOUNTS, USERS, RandomClaims
 from tests.servers import node
 

@@ -15,7 +15,7 @@ import pytest
 from common.adapters.nats_bus import open_bus
 from common.core import subjects
 from common.core.pocketbase_answers import Record
-from natsync.core.notices import SessionRevoked, UserBanned, UserPardoned
+from natsync.core.servers.notices import SessionRevoked, UserBanned, UserPardoned
 from tests.eventually import eventually
 from tests.servers.issuer import Issuer, RealmKey, keycloak_claims
 from tests.servers.natsync import PASSWORD, Connection, Stack, Tenants, connected_with, logged_in_with, refused

@@ -11,10 +11,10 @@ from natsync.adapters.nats_live_connections import NatsLiveConnections
 from natsync.adapters.nats_servers import NatsServers
 from natsync.adapters.nats_system_account import DeletionOff, NatsSystemAccount, NotVerified
 from natsync.adapters.pocketbase_queue import COLLECTION, PocketBaseQueue
-from natsync.core.collections import creation
-from natsync.core.keys import KeyKind
-from natsync.core.publish_queue import QueueTerms, Work
-from natsync.core.schema import QUEUE
+from natsync.core.claims.keys import KeyKind
+from natsync.core.collections.schema import QUEUE
+from natsync.core.collections.shape import creation
+from natsync.core.deciding.publish_queue import QueueTerms, Work
 from natsync.cut_connections import CutConnections
 from natsync.publish_accounts import PublishAccounts
 from tests.servers.nats_cluster import Cluster, nats_cluster

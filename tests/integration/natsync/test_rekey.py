@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from common.serving.settings import key_bytes
 from natsync.adapters.pocketbase_ledger import PocketBaseLedger
-from natsync.core.ledger import to_keys
-from natsync.core.sealing import SealBroken, unseal
+from natsync.core.state.ledger import to_keys
+from natsync.core.state.sealing import SealBroken, unseal
 from tests.eventually import eventually
 from tests.servers.natsync import Stack, Tenants, connected_with, prepare, refused, stack, tenants_of
 

@@ -8,7 +8,7 @@ import pytest
 from common.adapters.nats_bus import Bus, open_bus
 from common.core import subjects
 from common.core.errors import Forbidden, NotFound
-from natsync.core.rpc import AccountStatusAnswer, AccountStatusRequest, CredsAnswer, CredsRequest
+from natsync.core.servers.rpc import AccountStatusAnswer, AccountStatusRequest, CredsAnswer, CredsRequest
 from tests.eventually import eventually
 from tests.servers.natsync import PASSWORD, Stack, Tenants, connected_with
 

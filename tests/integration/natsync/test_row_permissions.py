@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from common.core.pocketbase_answers import Record
-from natsync.core.user_claims import ResponsePermission, UserClaims
+from natsync.core.claims.user_claims import ResponsePermission, UserClaims
 from tests.eventually import eventually
 from tests.integration.natsync.test_claims_on_server import USER_INFO, able_to_ask
 from tests.random_claims import RandomClaims

@@ -9,8 +9,8 @@ import pytest
 
 from common.core import subjects
 from natsync.adapters.pocketbase_names import NamedPocketBase
-from natsync.core.collection_names import CollectionNames
-from natsync.core.token_codec import unverified
+from natsync.core.claims.token_codec import unverified
+from natsync.core.collections.collection_names import CollectionNames
 from tests.eventually import eventually
 from tests.servers.issuer import ISSUER, issuer
 from tests.servers.nats import nats_process

@@ -8,13 +8,13 @@ from typing import TypeAlias
 import pytest
 from nats.errors import TimeoutError as NothingHeard
 
-from natsync.core.account_claims import AccountClaims, Export, Import, account_body
-from natsync.core.activation_claims import activation_body
-from natsync.core.import_validation import local_subject
-from natsync.core.keys import KeyKind
-from natsync.core.lints import lint_account
-from natsync.core.token_codec import encode
-from natsync.core.validation import validate_account
+from natsync.core.claims.account_claims import AccountClaims, Export, Import, account_body
+from natsync.core.claims.activation_claims import activation_body
+from natsync.core.claims.keys import KeyKind
+from natsync.core.claims.token_codec import encode
+from natsync.core.validation.account_validation import validate_account
+from natsync.core.validation.import_validation import local_subject
+from natsync.core.validation.lints import lint_account
 from tests.servers.nats import nats_server
 from tests.servers.nats_operator import Operator, Tenant, new_key
 from tests.servers.natsync import connected_with

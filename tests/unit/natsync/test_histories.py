@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from natsync.core.token_codec import unverified
+from natsync.core.claims.token_codec import unverified
 from tests.natsync_world import World, account, action, export, imported, role, user
 
 Rows: TypeAlias = list[dict[str, Any]]

@@ -15,12 +15,12 @@ from common.serving.settings import SettingsError, load, reference
 from natsync import app as natsync
 from natsync import commands
 from natsync.commands import NscStore
-from natsync.core.adoption import NotAdoptable
-from natsync.core.collections import CollectionUnfit
-from natsync.core.keys import BadKey
-from natsync.core.plan_text import plan_lines
-from natsync.core.sealing import SealBroken
-from natsync.core.server_configuration import BELOW, Layout
+from natsync.core.claims.keys import BadKey
+from natsync.core.collections.shape import CollectionUnfit
+from natsync.core.moving.adoption import NotAdoptable
+from natsync.core.servers.server_configuration import BELOW, Layout
+from natsync.core.showing.plan_text import plan_lines
+from natsync.core.state.sealing import SealBroken
 from natsync.export import NothingToExport
 from natsync.rekey import KeyRefused
 from natsync.settings import Settings

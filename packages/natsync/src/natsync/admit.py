@@ -21,17 +21,17 @@ from common.core.errors import ServiceError, Unauthenticated
 from common.core.identity import Identity
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nats_callout import Question
-from natsync.core.admission import Admission, Denied, admission
-from natsync.core.authorization_response import admission_body, refusal_body
-from natsync.core.built_in import AUTH, CALLOUT
-from natsync.core.callout import BadRequest, Login, read_login
-from natsync.core.curve_keys import NONCE_BYTES, BoxBroken, CurveKey
-from natsync.core.enrolment import Gateway, Unknown, person_of
-from natsync.core.keys import KeyPair
-from natsync.core.ledger import Entries, Entry
-from natsync.core.sealing import SealBroken
-from natsync.core.sparing import Sparing
-from natsync.core.token_codec import encode
+from natsync.core.claims.authorization_response import admission_body, refusal_body
+from natsync.core.claims.curve_keys import NONCE_BYTES, BoxBroken, CurveKey
+from natsync.core.claims.keys import KeyPair
+from natsync.core.claims.token_codec import encode
+from natsync.core.collections.enrolment import Gateway, Unknown, person_of
+from natsync.core.deciding.admission import Admission, Denied, admission
+from natsync.core.servers.callout import BadRequest, Login, read_login
+from natsync.core.servers.sparing import Sparing
+from natsync.core.state.built_in import AUTH, CALLOUT
+from natsync.core.state.ledger import Entries, Entry
+from natsync.core.state.sealing import SealBroken
 from natsync.enrol import Enrol
 
 audit = structlog.get_logger("natsync.audit")

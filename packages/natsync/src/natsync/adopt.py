@@ -13,9 +13,9 @@ from common.core.errors import NotFound
 from natsync.adapters.concurrently import each
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_ledger import PocketBaseLedger
-from natsync.core.adoption import Adopted, Adoption, NotAdoptable, Pair
-from natsync.core.ledger import Entries, Entry, SigningKey
-from natsync.core.rows import Row
+from natsync.core.collections.rows import Row
+from natsync.core.moving.adoption import Adopted, Adoption, NotAdoptable, Pair
+from natsync.core.state.ledger import Entries, Entry, SigningKey
 
 
 class Adopt:

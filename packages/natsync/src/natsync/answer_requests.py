@@ -9,7 +9,7 @@ from common.adapters.nats_bus import Bus
 from common.core import subjects
 from common.core.errors import Forbidden, NotFound
 from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
-from natsync.core.rpc import AccountStatusAnswer, AccountStatusRequest, CredsAnswer, CredsRequest
+from natsync.core.servers.rpc import AccountStatusAnswer, AccountStatusRequest, CredsAnswer, CredsRequest
 from natsync.enrol import Enrol
 from natsync.issue_creds import IssueCreds
 

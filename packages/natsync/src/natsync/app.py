@@ -25,9 +25,9 @@ from natsync.adapters.nats_servers import open_servers
 from natsync.adapters.pocketbase_names import named
 from natsync.adapters.pocketbase_rows import FOLLOWED
 from natsync.assemble import creds_of, issuers, lead_of, reconciler_of
-from natsync.core.built_in import CALLOUT
-from natsync.core.enrolment import Gateway
-from natsync.core.hints import IMAGE_FIELDS
+from natsync.core.collections.enrolment import Gateway
+from natsync.core.deciding.hints import IMAGE_FIELDS
+from natsync.core.state.built_in import CALLOUT
 from natsync.follow import Follow, Pace
 from natsync.open_logins import LoginTerms, Means, open_logins
 from natsync.publish_records import RecordFeed

@@ -16,19 +16,19 @@ from common.core.errors import ServiceError, UpstreamUnavailable
 from natsync.adapters.credentials_directory import CredentialsDirectory, make_private
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_rows import PocketBaseRows
-from natsync.core import platform
-from natsync.core.account_tokens import platform_body, system_body
-from natsync.core.adoption import NotAdoptable
-from natsync.core.built_in import AUTH, SENTINEL, SYSTEM, CalloutTerms, auth_body
 from natsync.core.claims import Body, content_hash, encode, operator_body
-from natsync.core.creds_file import render
-from natsync.core.keys import KeyPair
-from natsync.core.ledger import Entries, Entry
-from natsync.core.revocations import Ledger, is_cut, next_issue, with_cuts
-from natsync.core.rights import exceeds
-from natsync.core.server_configuration import Ports, Trust
-from natsync.core.server_configuration import render as render_configuration
-from natsync.core.user_tokens import said
+from natsync.core.claims.creds_file import render
+from natsync.core.claims.keys import KeyPair
+from natsync.core.moving.adoption import NotAdoptable
+from natsync.core.servers import platform
+from natsync.core.servers.server_configuration import Ports, Trust
+from natsync.core.servers.server_configuration import render as render_configuration
+from natsync.core.state.built_in import AUTH, SENTINEL, SYSTEM, CalloutTerms, auth_body
+from natsync.core.state.ledger import Entries, Entry
+from natsync.core.state.revocations import Ledger, is_cut, next_issue, with_cuts
+from natsync.core.state.rights import exceeds
+from natsync.core.tokens.account_tokens import platform_body, system_body
+from natsync.core.tokens.user_tokens import said
 from natsync.ensure import ensure_collections
 
 Say: TypeAlias = Callable[[str], None]

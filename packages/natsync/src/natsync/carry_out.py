@@ -12,16 +12,16 @@ from natsync.adapters.concurrently import each
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nats_system_account import DeletionOff
 from natsync.adapters.pocketbase_rows import PocketBaseRows
-from natsync.core.account_claims import account_body
-from natsync.core.account_tokens import lockout_claims
-from natsync.core.decision import Decision, dropped, writes
-from natsync.core.ledger import LOCKED, REMOVED, Entries, Entry
-from natsync.core.operator_claims import deletion_body
-from natsync.core.pass_report import Pass
-from natsync.core.publish_order import waves
-from natsync.core.publish_queue import Work
-from natsync.core.token_codec import content_hash, encode
-from natsync.core.user_tokens import Mint
+from natsync.core.claims.account_claims import account_body
+from natsync.core.claims.operator_claims import deletion_body
+from natsync.core.claims.token_codec import content_hash, encode
+from natsync.core.deciding.decision import Decision, dropped, writes
+from natsync.core.deciding.publish_order import waves
+from natsync.core.deciding.publish_queue import Work
+from natsync.core.showing.pass_report import Pass
+from natsync.core.state.ledger import LOCKED, REMOVED, Entries, Entry
+from natsync.core.tokens.account_tokens import lockout_claims
+from natsync.core.tokens.user_tokens import Mint
 from natsync.mint import Minting, minted
 from natsync.publish_accounts import PublishAccounts
 

@@ -18,10 +18,10 @@ from natsync.adapters.pocketbase_ledger import PocketBaseLedger
 from natsync.adapters.pocketbase_names import named
 from natsync.assemble import creds_of, lead_of, reconciler_of
 from natsync.bootstrap import Bootstrap, Place, Say, answering, trust_of, write_files
-from natsync.core.difference import Difference
-from natsync.core.overview import Overview, overview
-from natsync.core.pass_report import counts
-from natsync.core.server_configuration import Layout, Ports
+from natsync.core.servers.server_configuration import Layout, Ports
+from natsync.core.showing.difference import Difference
+from natsync.core.showing.overview import Overview, overview
+from natsync.core.showing.pass_report import counts
 from natsync.export import files_of, write
 from natsync.import_nsc import import_nsc
 from natsync.import_pbnats import ImportPbNats

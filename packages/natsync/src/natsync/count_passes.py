@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from natsync.core.pass_report import Pass, counts
+from natsync.core.showing.pass_report import Pass, counts
 
 PASSES = Counter("natsync_passes", "Passes, by how they ended.", ("outcome",))
 SECONDS = Histogram("natsync_pass_seconds", "One pass, from reading to the last row.")

@@ -16,7 +16,7 @@ from prometheus_client import Counter
 
 from common.core.errors import ServiceError, UpstreamUnavailable
 from natsync.adapters.concurrently import each
-from natsync.core.live_connections import NOBODY_STAYS, LiveConnection, Scope, Standing
+from natsync.core.servers.live_connections import NOBODY_STAYS, LiveConnection, Scope, Standing
 
 logger = structlog.get_logger(__name__)
 

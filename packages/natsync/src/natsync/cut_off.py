@@ -21,11 +21,11 @@ from natsync.adapters.nats_connection_report import NatsConnectionReport
 from natsync.adapters.nats_notices import KEPT_SECONDS, NoticeStream
 from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
 from natsync.admit import Admit
-from natsync.core.admission import Denied
-from natsync.core.bans import Ban
-from natsync.core.connection_report import Connected
-from natsync.core.notices import Outcome, SessionRevoked, Told, UserBanned, outcome
-from natsync.core.rows import Row, to_user
+from natsync.core.collections.rows import Row, to_user
+from natsync.core.deciding.admission import Denied
+from natsync.core.servers.connection_report import Connected
+from natsync.core.servers.notices import Outcome, SessionRevoked, Told, UserBanned, outcome
+from natsync.core.state.bans import Ban
 from natsync.enrol import Enrol
 
 audit = structlog.get_logger("natsync.audit")

@@ -17,15 +17,15 @@ from common.adapters.pocketbase import RealtimeEvent, RecordChange, Resubscribed
 from common.core.errors import ServiceError
 from natsync.adapters.concurrently import each
 from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
-from natsync.core.admission import Denied
-from natsync.core.bans import Ban, Bans, barred
-from natsync.core.desired import Table
-from natsync.core.desired import of as desired_of
-from natsync.core.enrolment import Enrolment, Person, Unknown, role_rights
-from natsync.core.ledger import Entries, Entry
-from natsync.core.rights import Defaults
-from natsync.core.rows import Row, text
-from natsync.core.user_tokens import Picture, picture
+from natsync.core.collections.enrolment import Enrolment, Person, Unknown, role_rights
+from natsync.core.collections.rows import Row, text
+from natsync.core.deciding.admission import Denied
+from natsync.core.state.bans import Ban, Bans, barred
+from natsync.core.state.desired import Table
+from natsync.core.state.desired import of as desired_of
+from natsync.core.state.ledger import Entries, Entry
+from natsync.core.state.rights import Defaults
+from natsync.core.tokens.user_tokens import Picture, picture
 
 logger = structlog.get_logger(__name__)
 

@@ -1,8 +1,8 @@
 """Brings PocketBase's collections into the shape natsync needs. A second run finds nothing to do."""
 
 from common.adapters.pocketbase import PocketBase
-from natsync.core.collections import CollectionUnfit, Definition, correction, creation, users_correction
-from natsync.core.schema import SPECS
+from natsync.core.collections.schema import SPECS
+from natsync.core.collections.shape import CollectionUnfit, Definition, correction, creation, users_correction
 
 
 async def ensure_collections(pocketbase: PocketBase) -> list[str]:

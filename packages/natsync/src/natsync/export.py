@@ -7,10 +7,10 @@ from dataclasses import replace
 from natsync.adapters.credentials_directory import CredentialsDirectory
 from natsync.adapters.keyring import Keyring
 from natsync.bootstrap import Say, trust_of
-from natsync.core.built_in import CalloutTerms
-from natsync.core.export_readme import readme
-from natsync.core.ledger import Entries
-from natsync.core.server_configuration import Layout, exported
+from natsync.core.moving.export_readme import readme
+from natsync.core.servers.server_configuration import Layout, exported
+from natsync.core.state.built_in import CalloutTerms
+from natsync.core.state.ledger import Entries
 
 
 class NothingToExport(Exception):

@@ -9,10 +9,10 @@ import structlog
 
 from common.adapters.pocketbase import RealtimeEvent, RecordChange, Resubscribed, StreamLost
 from common.core.errors import ServiceError, StaleLease, UpstreamUnavailable
-from natsync.core.event_filter import is_heeded
-from natsync.core.hints import Hints
-from natsync.core.pass_report import Pass, counts
-from natsync.core.sealing import SealBroken
+from natsync.core.collections.event_filter import is_heeded
+from natsync.core.deciding.hints import Hints
+from natsync.core.showing.pass_report import Pass, counts
+from natsync.core.state.sealing import SealBroken
 from natsync.count_passes import count_pass
 from natsync.lead import Lead
 from natsync.reconcile import NatsAbsent, Reconciler

@@ -7,7 +7,7 @@ from common.adapters.pocketbase import PocketBase
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nsc_files import read_store
 from natsync.adopt import Adopt
-from natsync.core.nsc_store import adoption
+from natsync.core.moving.nsc_store import adoption
 from natsync.ensure import ensure_collections
 
 

@@ -7,9 +7,9 @@ from common.core.errors import NotFound
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_ledger import PocketBaseLedger
 from natsync.adopt import Adopt
-from natsync.core.adoption import NotAdoptable
-from natsync.core.pbnats_rows import PbNats, TakenOver, opener, taken_over
-from natsync.core.rows import text
+from natsync.core.collections.rows import text
+from natsync.core.moving.adoption import NotAdoptable
+from natsync.core.moving.pbnats_rows import PbNats, TakenOver, opener, taken_over
 from natsync.ensure import ensure_collections
 
 

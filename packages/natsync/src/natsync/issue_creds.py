@@ -11,12 +11,12 @@ from common.core.errors import Conflict, Forbidden, NotFound, UpstreamUnavailabl
 from common.core.identity import Identity
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
-from natsync.core.admission import Denied
-from natsync.core.creds_file import render
-from natsync.core.enrolment import Gateway, Person, Unknown, person_of
-from natsync.core.ledger import Entry
-from natsync.core.rows import Row, text
-from natsync.core.sealing import SealBroken
+from natsync.core.claims.creds_file import render
+from natsync.core.collections.enrolment import Gateway, Person, Unknown, person_of
+from natsync.core.collections.rows import Row, text
+from natsync.core.deciding.admission import Denied
+from natsync.core.state.ledger import Entry
+from natsync.core.state.sealing import SealBroken
 from natsync.enrol import Enrol
 
 FIND_SECONDS = 5.0

@@ -19,7 +19,7 @@ from common.core import subjects
 from common.core.errors import ServiceError, StaleLease
 from natsync.adapters.pocketbase_terms import PocketBaseTerms, fencing
 from natsync.adapters.pocketbase_writing import Request
-from natsync.core.leadership import Beat, Candidate, Term, latest
+from natsync.core.collections.leadership import Beat, Candidate, Term, latest
 
 logger = structlog.get_logger(__name__)
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from natsync.adapters.keyring import Keyring
-from natsync.core.creds_file import render
-from natsync.core.keys import KeyPair
-from natsync.core.ledger import Entries, Entry
-from natsync.core.mirrors import digest
-from natsync.core.token_codec import encode
-from natsync.core.user_tokens import Mint
+from natsync.core.claims.creds_file import render
+from natsync.core.claims.keys import KeyPair
+from natsync.core.claims.token_codec import encode
+from natsync.core.showing.mirrors import digest
+from natsync.core.state.ledger import Entries, Entry
+from natsync.core.tokens.user_tokens import Mint
 
 
 class Minting:

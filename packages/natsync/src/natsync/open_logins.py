@@ -19,9 +19,9 @@ from natsync.adapters.nats_servers import NatsServers
 from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
 from natsync.admit import Admit
 from natsync.answer_requests import AnswerRequests
-from natsync.core.built_in import CALLOUT
-from natsync.core.enrolment import Gateway
-from natsync.core.rights import Defaults
+from natsync.core.collections.enrolment import Gateway
+from natsync.core.state.built_in import CALLOUT
+from natsync.core.state.rights import Defaults
 from natsync.cut_off import CutOff
 from natsync.enrol import COLLECTIONS, Enrol
 from natsync.issue_creds import IssueCreds

@@ -16,10 +16,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from common.core.errors import ServiceError
 from natsync.adapters.nats_scatter import NatsAway
 from natsync.adapters.nats_system_account import DeletionOff, NatsSystemAccount, NotVerified
-from natsync.core.live_connections import NOBODY_STAYS, scope_of, standing
-from natsync.core.publish_queue import QueueTerms, Ticket, Work, after_failure, is_due, outdated
-from natsync.core.servers_said import Observed, Publication
-from natsync.core.token_codec import id_of
+from natsync.core.claims.token_codec import id_of
+from natsync.core.deciding.publish_queue import QueueTerms, Ticket, Work, after_failure, is_due, outdated
+from natsync.core.servers.live_connections import NOBODY_STAYS, scope_of, standing
+from natsync.core.servers.servers_said import Observed, Publication
 from natsync.cut_connections import Cut, CutConnections
 
 audit = structlog.get_logger("natsync.audit")

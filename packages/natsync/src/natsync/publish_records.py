@@ -21,8 +21,8 @@ from common.core.messages import MessageTooLarge
 from common.core.pocketbase_answers import Record
 from common.core.record_feed import FeedHeartbeat, RecordEvent, RecordImage, fingerprint
 from natsync.adapters.nats_record_stream import keep_records
-from natsync.core.collection_names import CollectionNames
-from natsync.core.followed import Followed
+from natsync.core.collections.collection_names import CollectionNames
+from natsync.core.collections.followed import Followed
 
 logger = structlog.get_logger(__name__)
 

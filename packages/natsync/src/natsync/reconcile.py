@@ -19,20 +19,20 @@ from common.core.errors import UpstreamUnavailable
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_rows import PocketBaseRows, Rows
 from natsync.carry_out import CarryOut, Recorded, removal_of
-from natsync.core.audit import decided, published, removed
-from natsync.core.decision import Decision, Situation, Terms, decide
-from natsync.core.desired import Table
-from natsync.core.difference import Difference, difference
-from natsync.core.focus import concerned, entries_of, refreshed, table_of
-from natsync.core.guard import known
-from natsync.core.hints import Hints, news
-from natsync.core.ledger import Entries
-from natsync.core.mirrors import View, Write, differences, waiting, writes
-from natsync.core.pass_report import AccountReport, Pass, reports
-from natsync.core.rows import Row
-from natsync.core.scopes import by_account
-from natsync.core.token_codec import id_of
-from natsync.core.verbs import ALLOW_REMOVALS, to_action
+from natsync.core.claims.token_codec import id_of
+from natsync.core.collections.rows import Row
+from natsync.core.deciding.decision import Decision, Situation, Terms, decide
+from natsync.core.deciding.focus import concerned, entries_of, refreshed, table_of
+from natsync.core.deciding.guard import known
+from natsync.core.deciding.hints import Hints, news
+from natsync.core.showing.audit import decided, published, removed
+from natsync.core.showing.difference import Difference, difference
+from natsync.core.showing.mirrors import View, Write, differences, waiting, writes
+from natsync.core.showing.pass_report import AccountReport, Pass, reports
+from natsync.core.state.desired import Table
+from natsync.core.state.ledger import Entries
+from natsync.core.state.verbs import ALLOW_REMOVALS, to_action
+from natsync.core.tokens.scopes import by_account
 from natsync.mint import Minting, creds, minted
 from natsync.publish_accounts import PublishAccounts
 from natsync.show_rows import ShowRows, clearings

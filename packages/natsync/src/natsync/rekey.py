@@ -12,9 +12,9 @@ from common.core.errors import ServiceError, UpstreamUnavailable
 from natsync.adapters.concurrently import each
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.pocketbase_ledger import PocketBaseLedger
-from natsync.core import sealing
-from natsync.core.ledger import SECRETS, Entries, Entry, resealed
-from natsync.core.rows import Row
+from natsync.core.collections.rows import Row
+from natsync.core.state import sealing
+from natsync.core.state.ledger import SECRETS, Entries, Entry, resealed
 
 ROUNDS = 10
 REKEYING = "rekeying"

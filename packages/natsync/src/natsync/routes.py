@@ -13,7 +13,8 @@ from common.core.identity import Identity
 from common.serving.authentication import BearerIdentity, role
 from natsync.adapters.nats_connection_report import NatsConnectionReport
 from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
-from natsync.core.api import (
+from natsync.core.servers.connection_report import Connected
+from natsync.core.showing.api import (
     AccountStatus,
     Connection,
     Connections,
@@ -25,9 +26,8 @@ from natsync.core.api import (
     Refusal,
     Status,
 )
-from natsync.core.connection_report import Connected
-from natsync.core.difference import Difference
-from natsync.core.pass_report import counts
+from natsync.core.showing.difference import Difference
+from natsync.core.showing.pass_report import counts
 from natsync.follow import Progress
 from natsync.issue_creds import IssueCreds, Issued
 from natsync.reconcile import Reconciler

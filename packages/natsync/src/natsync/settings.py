@@ -17,16 +17,16 @@ from pydantic import (
 from pydantic_settings import SettingsConfigDict
 
 from common.serving.settings import Key, Names, Port, TelemetrySettings, key_bytes, none_for_nothing
-from natsync.core.built_in import CalloutTerms
-from natsync.core.collection_names import CollectionNames
-from natsync.core.decision import Terms
-from natsync.core.event_filter import known_events
-from natsync.core.guard import Guard
-from natsync.core.permissions import DEFAULT_PUBLISH, DEFAULT_SUBSCRIBE
-from natsync.core.publish_queue import QueueTerms
-from natsync.core.rights import Defaults
-from natsync.core.schema import ACCOUNTS, ROLES, USERS
-from natsync.core.server_choice import ConnectionTerms, RetryTerms, Timeouts, server_list
+from natsync.core.collections.collection_names import CollectionNames
+from natsync.core.collections.event_filter import known_events
+from natsync.core.collections.schema import ACCOUNTS, ROLES, USERS
+from natsync.core.deciding.decision import Terms
+from natsync.core.deciding.guard import Guard
+from natsync.core.deciding.publish_queue import QueueTerms
+from natsync.core.servers.server_choice import ConnectionTerms, RetryTerms, Timeouts, server_list
+from natsync.core.state.built_in import CalloutTerms
+from natsync.core.state.rights import Defaults
+from natsync.core.validation.permissions import DEFAULT_PUBLISH, DEFAULT_SUBSCRIBE
 
 
 class Settings(TelemetrySettings):

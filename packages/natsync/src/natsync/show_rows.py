@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 from common.core.pocketbase_answers import Record
 from natsync.adapters.pocketbase_rows import PocketBaseRows, Rows
-from natsync.core.answers import DONE, REFUSED, answer, resumed
-from natsync.core.decision import Decision, rows_of
-from natsync.core.desired import Table
-from natsync.core.ledger import Entries
-from natsync.core.mirrors import CARRYING_OUT, Fields, Status, View, Write, differences
-from natsync.core.rows import Row, text
-from natsync.core.verbs import KINDS, clearing, is_asking, to_action
+from natsync.core.collections.rows import Row, text
+from natsync.core.deciding.decision import Decision, rows_of
+from natsync.core.showing.answers import DONE, REFUSED, answer, resumed
+from natsync.core.showing.mirrors import CARRYING_OUT, Fields, Status, View, Write, differences
+from natsync.core.state.desired import Table
+from natsync.core.state.ledger import Entries
+from natsync.core.state.verbs import KINDS, clearing, is_asking, to_action
 
 QUIET_SECONDS = 0.1
 """Longer than PocketBase takes for a PATCH from reading the row to writing it, while it has little to do."""

@@ -3,10 +3,10 @@
 import os
 from dataclasses import replace
 
-from natsync.core.curve_keys import CurveKey
-from natsync.core.keys import BadKey, KeyKind, KeyPair
-from natsync.core.ledger import Entry
-from natsync.core.sealing import NONCE_BYTES, SealBroken, seal, unseal
+from natsync.core.claims.curve_keys import CurveKey
+from natsync.core.claims.keys import BadKey, KeyKind, KeyPair
+from natsync.core.state.ledger import Entry
+from natsync.core.state.sealing import NONCE_BYTES, SealBroken, seal, unseal
 
 _KINDS = {
     "operator": KeyKind.OPERATOR,

@@ -15,7 +15,7 @@ from common.adapters.nats_link import Link
 from common.adapters.nats_subscriptions import Arrived, Change
 from common.core import subjects
 from common.core.errors import Forbidden, ServiceError, UpstreamUnavailable
-from natsync.core.server_configuration import LOGIN_SECONDS
+from natsync.core.servers.server_configuration import LOGIN_SECONDS
 
 logger = structlog.get_logger(__name__)
 

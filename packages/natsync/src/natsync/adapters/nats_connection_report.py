@@ -7,8 +7,8 @@ from common.core import subjects
 from common.core.errors import UpstreamUnavailable
 from natsync.adapters.nats_live_connections import NatsLiveConnections
 from natsync.adapters.nats_servers import NatsServers
-from natsync.core.connection_report import Connected, read_connected
-from natsync.core.live_connections import LiveConnection
+from natsync.core.servers.connection_report import Connected, read_connected
+from natsync.core.servers.live_connections import LiveConnection
 
 PAGE = 256
 PAGES = 400

@@ -16,7 +16,7 @@ from common.adapters.nats_connection import Connection
 from common.adapters.nats_credentials import CredentialsFile
 from common.core.errors import UpstreamUnavailable
 from natsync.adapters.nats_scatter import Heard, NatsAway, Scatter
-from natsync.core.server_choice import PRIMARY, Attempt, ConnectionTerms, attempts, shown
+from natsync.core.servers.server_choice import PRIMARY, Attempt, ConnectionTerms, attempts, shown
 
 logger = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 from common.core import subjects
 from common.core.errors import UpstreamUnavailable
 from natsync.adapters.nats_servers import NatsServers
-from natsync.core.live_connections import LiveConnection, count_connections, read_connections
+from natsync.core.servers.live_connections import LiveConnection, count_connections, read_connections
 
 PAGE_SIZE = 256
 PAGES = 1000

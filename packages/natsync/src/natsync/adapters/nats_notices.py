@@ -13,7 +13,7 @@ from common.adapters.nats_pulling import Handed, Pull, ensure_consumer
 from common.core import subjects
 from common.core.errors import ServiceError
 from common.core.messages import InvalidMessage, decode
-from natsync.core.notices import KINDS, Told
+from natsync.core.servers.notices import KINDS, Told
 
 logger = structlog.get_logger(__name__)
 

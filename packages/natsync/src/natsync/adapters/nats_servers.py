@@ -17,8 +17,16 @@ from common.core import subjects
 from common.core.errors import ServiceError, UpstreamUnavailable
 from natsync.adapters.nats_failover import FailoverConnection, nothing
 from natsync.adapters.nats_scatter import Enough, Patience, Scatter
-from natsync.core.server_choice import ConnectionTerms, Timeouts
-from natsync.core.servers_said import Answer, Roster, Unreadable, active_servers, as_object, by_server, read_server
+from natsync.core.servers.server_choice import ConnectionTerms, Timeouts
+from natsync.core.servers.servers_said import (
+    Answer,
+    Roster,
+    Unreadable,
+    active_servers,
+    as_object,
+    by_server,
+    read_server,
+)
 
 logger = structlog.get_logger(__name__)
 

@@ -11,7 +11,15 @@ from common.core import subjects
 from common.core.errors import NoResponders, UpstreamUnavailable
 from natsync.adapters.concurrently import each
 from natsync.adapters.nats_servers import NatsServers
-from natsync.core.servers_said import DIFFERING, Answer, Observed, Publication, agreed, on_some_only, read_accounts
+from natsync.core.servers.servers_said import (
+    DIFFERING,
+    Answer,
+    Observed,
+    Publication,
+    agreed,
+    on_some_only,
+    read_accounts,
+)
 
 LOOKUPS_AT_ONCE = 64
 DELETION_OFF = "delete must be enabled"

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from natsync.core.adoption import NotAdoptable
-from natsync.core.nsc_store import Found, FoundAccount
+from natsync.core.moving.adoption import NotAdoptable
+from natsync.core.moving.nsc_store import Found, FoundAccount
 
 MAX_FILE_BYTES = 4_000_000
 MAX_FILES = 200_000

@@ -5,11 +5,11 @@ from dataclasses import replace
 from common.adapters.pocketbase import PocketBase, record_path
 from common.core.errors import Forbidden, InvalidRequest, NotFound, UpstreamUnavailable
 from common.core.pocketbase_answers import Record
-from natsync.core.bans import Ban, Bans, to_ban, to_bans, to_row
-from natsync.core.built_in import AUTH, CALLOUT
-from natsync.core.collections import Spec
-from natsync.core.ledger import Entries, Entry, to_entries, to_entry
-from natsync.core.schema import ACCOUNTS, BANS, ROLES, USERS
+from natsync.core.collections.schema import ACCOUNTS, BANS, ROLES, USERS
+from natsync.core.collections.shape import Spec
+from natsync.core.state.bans import Ban, Bans, to_ban, to_bans, to_row
+from natsync.core.state.built_in import AUTH, CALLOUT
+from natsync.core.state.ledger import Entries, Entry, to_entries, to_entry
 
 NOT_NEEDED = frozenset({"jwt", "creds_file", "description", "sync_status", "sync_error", "synced_at", "public_key"})
 

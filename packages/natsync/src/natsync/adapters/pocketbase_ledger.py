@@ -6,7 +6,7 @@ from typing import Any
 from common.adapters.pocketbase import PocketBase, record_path
 from common.core.errors import Forbidden, NotFound
 from common.core.pocketbase_answers import Record
-from natsync.core.ledger import SECRETS, Entries, Entry, to_entries, to_entry, to_row
+from natsync.core.state.ledger import SECRETS, Entries, Entry, to_entries, to_entry, to_row
 
 
 class PocketBaseLedger:

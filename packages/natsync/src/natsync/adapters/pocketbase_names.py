@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from common.adapters.pocketbase import HINT, PocketBase, RealtimeEvent, RecordChange
-from natsync.core.collection_names import CollectionNames, answer_inward, body_outward, path_outward
+from natsync.core.collections.collection_names import CollectionNames, answer_inward, body_outward, path_outward
 
 
 class NamedPocketBase(PocketBase):

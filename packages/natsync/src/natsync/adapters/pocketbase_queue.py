@@ -3,7 +3,7 @@
 from common.adapters.pocketbase import BatchRefused, PocketBase, record_path, records_path
 from common.core.errors import NotFound
 from natsync.adapters.pocketbase_writing import Fence, PocketBaseWriting
-from natsync.core.publish_queue import Ticket, to_row, to_ticket
+from natsync.core.deciding.publish_queue import Ticket, to_row, to_ticket
 
 COLLECTION = "natsync_queue"
 

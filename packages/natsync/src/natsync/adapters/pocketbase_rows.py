@@ -11,9 +11,9 @@ from common.adapters.pocketbase import PLAIN_ID, BatchRefused, PocketBase, recor
 from common.core.pocketbase_answers import Record
 from natsync.adapters.concurrently import each
 from natsync.adapters.pocketbase_writing import MOST_AT_ONCE, Fence, PocketBaseWriting, Request
-from natsync.core.focus import Changed
-from natsync.core.ledger import Entries, Entry, to_entries, to_entry, to_row
-from natsync.core.mirrors import Write
+from natsync.core.deciding.focus import Changed
+from natsync.core.showing.mirrors import Write
+from natsync.core.state.ledger import Entries, Entry, to_entries, to_entry, to_row
 
 logger = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 from common.adapters.pocketbase import BatchRefused, PocketBase, record_path, records_path
 from natsync.adapters.pocketbase_writing import PocketBaseWriting, Request
-from natsync.core.leadership import Term, latest, to_term
+from natsync.core.collections.leadership import Term, latest, to_term
 
 COLLECTION = "natsync_terms"
 

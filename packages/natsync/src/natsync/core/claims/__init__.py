@@ -1,0 +1,32 @@
+"""NATS JWTs, written and read: every name that is needed for it, in one place."""
+
+from natsync.core.claims.account_claims import AccountClaims as AccountClaims
+from natsync.core.claims.account_claims import AccountLimits as AccountLimits
+from natsync.core.claims.account_claims import Authorization as Authorization
+from natsync.core.claims.account_claims import Export as Export
+from natsync.core.claims.account_claims import ExportKind as ExportKind
+from natsync.core.claims.account_claims import Import as Import
+from natsync.core.claims.account_claims import Latency as Latency
+from natsync.core.claims.account_claims import ScopedKey as ScopedKey
+from natsync.core.claims.account_claims import account_body as account_body
+from natsync.core.claims.activation_claims import activation_body as activation_body
+from natsync.core.claims.authorization_response import admission_body as admission_body
+from natsync.core.claims.authorization_response import refusal_body as refusal_body
+from natsync.core.claims.operator_claims import deletion_body as deletion_body
+from natsync.core.claims.operator_claims import operator_body as operator_body
+from natsync.core.claims.token_codec import BadToken as BadToken
+from natsync.core.claims.token_codec import Body as Body
+from natsync.core.claims.token_codec import Claims as Claims
+from natsync.core.claims.token_codec import content_hash as content_hash
+from natsync.core.claims.token_codec import encode as encode
+from natsync.core.claims.token_codec import read as read
+from natsync.core.claims.token_codec import read_as as read_as
+from natsync.core.claims.token_codec import unverified as unverified
+from natsync.core.claims.user_claims import UNLIMITED as UNLIMITED
+from natsync.core.claims.user_claims import Permissions as Permissions
+from natsync.core.claims.user_claims import ResponsePermission as ResponsePermission
+from natsync.core.claims.user_claims import TimeRange as TimeRange
+from natsync.core.claims.user_claims import UserClaims as UserClaims
+from natsync.core.claims.user_claims import UserLimits as UserLimits
+from natsync.core.claims.user_claims import scoped_user_body as scoped_user_body
+from natsync.core.claims.user_claims import user_body as user_body
