@@ -11,10 +11,10 @@ from cachetools import TTLCache
 from cashews import Cache as CashewsCache
 
 from bench.metric import Metric, Timed, side_by_side
-from common.adapters.connections import open_valkey
 from common.adapters.nats_bus import open_bus
 from common.adapters.nats_invalidations import NatsInvalidations
 from common.adapters.valkey_cache import ValkeyCache
+from common.adapters.valkey_connections import open_valkey
 from common.cache import RAW, Cache, Policy, open_cache
 from tests.eventually import eventually
 from tests.servers.nats import nats_server

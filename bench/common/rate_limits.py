@@ -13,7 +13,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
 from bench.metric import Metric, Timed, side_by_side
-from common.adapters.connections import open_valkey
+from common.adapters.valkey_connections import open_valkey
 from common.adapters.valkey_rate_limit import ValkeyCounters
 from common.core.rate_limit_key import By
 from common.core.rate_limit_rule import Rule, Rules

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from common.adapters.connections import open_valkey
 from common.adapters.nats_bus import open_bus
+from common.adapters.valkey_connections import open_valkey
 from common.core.errors import UpstreamUnavailable
 from gateway.adapters.bus_revocations import BusRevocations
 from gateway.adapters.valkey_revocations import ValkeyRevocations

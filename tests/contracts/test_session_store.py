@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from common.adapters.connections import open_valkey
+from common.adapters.valkey_connections import open_valkey
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.core.refusals import Banned
 from gateway.core.sessions.sealed_session import SessionSeal

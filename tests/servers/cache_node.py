@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.adapters.connections import open_valkey
 from common.adapters.nats_bus import open_bus
 from common.adapters.nats_invalidations import NatsInvalidations
 from common.adapters.valkey_cache import ValkeyCache
+from common.adapters.valkey_connections import open_valkey
 from common.cache import RAW, Cache, Policy, open_cache
 
 POLICY = Policy(ttl_seconds=600)

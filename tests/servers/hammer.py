@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from common.adapters.connections import open_valkey
+from common.adapters.valkey_connections import open_valkey
 from common.adapters.valkey_rate_limit import ValkeyCounters
 from common.core.rate_limit import Answer, Ask
 from common.limiter import By, Counters, RateLimiter, Rules, open_limiter

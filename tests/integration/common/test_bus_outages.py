@@ -12,8 +12,8 @@ import nats.errors
 import pytest
 from nats.js.api import StreamConfig
 
-from common.adapters.connections import open_nats
 from common.adapters.nats_bus import Bus, open_bus
+from common.adapters.nats_connections import open_nats
 from common.adapters.nats_consuming import Poison, Taken
 from common.adapters.nats_jetstream import stream_info
 from common.adapters.nats_link import deadline_in

@@ -8,8 +8,8 @@ import pytest
 from nats.aio.client import Srv
 
 from common.adapters.companion import accompanied
-from common.adapters.connections import keep_connecting, leave_nats
 from common.adapters.nats_connection import Connection
+from common.adapters.nats_connections import keep_connecting, leave_nats
 from common.adapters.nats_link import Link, deadline_in
 from common.core.errors import UpstreamUnavailable
 from tests.eventually import eventually

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from common.adapters.connections import open_valkey
+from common.adapters.valkey_connections import open_valkey
 from common.adapters.valkey_rate_limit import SCRIPT, ValkeyCounters
 from common.core.errors import UpstreamUnavailable
 from common.core.rate_limit import Ask

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from common.adapters.connections import open_valkey
+from common.adapters.valkey_connections import open_valkey
 from common.adapters.valkey_rate_limit import ValkeyCounters
 from common.core.rate_limit import Ask
 from common.core.rate_limit_key import limit_key

@@ -2,8 +2,9 @@
 
 import asyncpg
 
-from common.adapters.connections import connected, open_nats, open_valkey, valkey_answers
+from common.adapters.nats_connections import connected, open_nats
 from common.adapters.pocketbase import open_pocketbase
+from common.adapters.valkey_connections import open_valkey, valkey_answers
 from tests.eventually import eventually
 from tests.servers.pocketbase import PocketBaseServer
 

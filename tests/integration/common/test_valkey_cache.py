@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from common.adapters.connections import open_valkey
 from common.adapters.valkey_cache import ValkeyCache
+from common.adapters.valkey_connections import open_valkey
 from common.cache import EVERYTHING
 from common.core.errors import UpstreamUnavailable
 from infra.embedded import binaries

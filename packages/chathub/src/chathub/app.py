@@ -32,8 +32,9 @@ from chathub.record import Recorder
 from chathub.refresh import ChannelRefresh
 from chathub.routes import Chathub, Limits, router, to_invalid_request
 from chathub.settings import Settings
-from common.adapters.connections import connected, open_nats, open_postgres
 from common.adapters.issuers import IssuerKeys, TokenVerifier, open_verifier
+from common.adapters.nats_connections import connected, open_nats
+from common.adapters.postgres_connections import open_postgres
 from common.core.errors import UpstreamUnavailable
 from common.core.tokens import TrustedIssuer
 from common.serving.background import running

@@ -1,4 +1,4 @@
-"""`python -m gateway serve | settings`."""
+"""`python -m gateway serve | settings`. Who only looks after workers loads nothing of the gateway itself."""
 
 import socket
 import sys
@@ -7,10 +7,8 @@ from pathlib import Path
 import typer
 
 from common.serving import logs
-from common.serving.server import serve as run_server
 from common.serving.settings import SettingsError, load, reference
 from common.serving.workers import Place, end_with, supervise
-from gateway.app import create_app
 from gateway.settings import Settings
 
 command = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -34,6 +32,9 @@ def serve() -> None:
             operations_port=settings.operations_port,
         )
         return
+    from common.serving.server import serve as run_server
+    from gateway.app import create_app
+
     app = create_app(settings)
     run_server(app, host=settings.host, port=settings.port, before_drain=app.close)
 
@@ -41,6 +42,9 @@ def serve() -> None:
 @command.command(hidden=True)
 def work(index: int, public: int, operations: int, lifeline: int, directory: Path) -> None:
     """Be one of several processes that `serve` has started; its arguments are what they inherit."""
+    from common.serving.server import serve as run_server
+    from gateway.app import create_app
+
     settings = load(Settings)
     logs.configure("gateway", level=settings.log_level, console=settings.log_format == "console")
     end_with(lifeline)

@@ -19,8 +19,8 @@ import httpx
 from fastapi import APIRouter, FastAPI
 from redis.asyncio import Redis
 
-from common.adapters.connections import open_valkey, valkey_answers
 from common.adapters.pocketbase import PocketBase, open_pocketbase
+from common.adapters.valkey_connections import open_valkey, valkey_answers
 from common.core.tokens import SigningKey, TrustedIssuer
 from common.serving.background import Loop, running
 from common.serving.health import Probe, operations_app, own_metrics

@@ -1,4 +1,4 @@
-"""Settings to a running natsync, or to one command that is done and over."""
+"""Settings to a running natsync, or to one command that is done and over and loads no web server."""
 
 import asyncio
 import sys
@@ -9,10 +9,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from common.core.errors import ServiceError
-from common.serving import server
 from common.serving.logs import configure
 from common.serving.settings import SettingsError, load, reference
-from natsync import app as natsync
 from natsync import commands
 from natsync.commands import NscStore
 from natsync.core.claims.keys import BadKey
@@ -75,7 +73,10 @@ def serve() -> None:
         typer.echo(f"natsync: {error}", err=True)
         raise typer.Exit(SETTINGS_REFUSED) from None
     configure("natsync", level=chosen.log_level, console=chosen.log_format == "console")
-    server.serve(natsync.create_app(chosen), host=chosen.host, port=chosen.port)
+    from common.serving import server
+    from natsync.app import create_app
+
+    server.serve(create_app(chosen), host=chosen.host, port=chosen.port)
 
 
 @cli.command()

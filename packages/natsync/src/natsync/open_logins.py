@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from common.adapters.connections import open_nats
 from common.adapters.issuers import TokenVerifier
 from common.adapters.nats_bus import Bus
+from common.adapters.nats_connections import open_nats
 from common.adapters.pocketbase import PocketBase
 from common.serving.background import running
 from natsync.adapters.keyring import Keyring

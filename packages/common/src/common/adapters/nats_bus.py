@@ -9,9 +9,9 @@ from nats.js.api import StreamConfig, StreamInfo
 
 from common import correlation
 from common.adapters.bus_metrics import ANSWER_SECONDS, Tally
-from common.adapters.connections import open_nats
 from common.adapters.nats_answering import TIMEOUT_HEADER, Answering, Handler, answering
 from common.adapters.nats_connection import Connection
+from common.adapters.nats_connections import open_nats
 from common.adapters.nats_consuming import ConsumerTerms, Consuming, PoisonTaker, Work
 from common.adapters.nats_jetstream import EXPECTED_STREAM, MESSAGE_ID, Stored, ensure_stream, store
 from common.adapters.nats_key_value import BucketTerms, KeyValue

@@ -1,15 +1,13 @@
-"""Opens what the services talk to. Each may be absent at start and go away at any time."""
+"""Opens a connection to NATS, which may be absent at start and go away at any time."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
 import nats.errors
 import structlog
 from nats.aio.client import Client
-from redis.asyncio import BlockingConnectionPool, Redis
 
 from common.adapters.companion import accompanied
 from common.adapters.nats_connection import Connection
@@ -21,39 +19,6 @@ logger = structlog.get_logger(__name__)
 NATS_PENDING_BYTES = 8 * 1024 * 1024
 NATS_DRAIN_SECONDS = 3
 GOODBYE_SECONDS = 2
-
-
-@asynccontextmanager
-async def open_postgres(url: str, *, connections: int = 10) -> AsyncGenerator[asyncpg.Pool]:
-    """A pool that connects on first use, so that PostgreSQL may come later."""
-    async with asyncpg.create_pool(url, min_size=0, max_size=connections, command_timeout=10) as pool:
-        try:
-            yield pool
-        finally:
-            await say_goodbye(pool)
-
-
-async def say_goodbye(pool: asyncpg.Pool) -> None:
-    """A server that does not answer must not keep us from ending."""
-    try:
-        async with asyncio.timeout(GOODBYE_SECONDS):
-            await pool.close()
-    except TimeoutError:
-        pool.terminate()
-
-
-@asynccontextmanager
-async def open_valkey(url: str, *, connections: int = 50) -> AsyncGenerator[Redis]:
-    """A bounded pool; a caller waits up to a second for a connection instead of opening ever more."""
-    pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped keywords
-        url, max_connections=connections, timeout=1, socket_timeout=5, socket_connect_timeout=2
-    )
-    client = Redis(connection_pool=pool)
-    try:
-        yield client
-    finally:
-        await client.aclose()
-        await pool.disconnect()
 
 
 @asynccontextmanager
@@ -130,11 +95,3 @@ async def connected(client: Client) -> None:
     if not client.is_connected:
         raise UpstreamUnavailable("NATS is not connected.")
     await client.flush(timeout=1)
-
-
-async def postgres_answers(pool: asyncpg.Pool) -> None:
-    await pool.fetchval("select 1")
-
-
-async def valkey_answers(client: Redis) -> None:
-    await client.ping()  # pyright: ignore[reportGeneralTypeIssues, reportUnknownMemberType] - sync and async share one stub
