@@ -73,17 +73,16 @@ class InvalidationsContract:
             await bench.one.publish(b"bump")
             assert await one.has_heard(1) == await two.has_heard(1) == [b"bump"]
 
-    async def test_all_hear_all_in_one_order(self, bench: Bench) -> None:
+    async def test_all_hear_every_sender_in_order(self, bench: Bench) -> None:
         async with listening(bench.one) as one, listening(bench.two) as two:
             for number in range(200):
                 await bench.one.publish(b"one %d" % number)
                 await bench.two.publish(b"two %d" % number)
-            heard = list(await one.has_heard(400))
-            assert heard == await two.has_heard(400)
-            for sender in (b"one", b"two"):
-                assert [data for data in heard if data and data.startswith(sender)] == [
-                    sender + b" %d" % number for number in range(200)
-                ]
+            for heard in (await one.has_heard(400), await two.has_heard(400)):
+                for sender in (b"one", b"two"):
+                    assert [data for data in heard if data and data.startswith(sender)] == [
+                        sender + b" %d" % number for number in range(200)
+                    ]
 
     async def test_messages_published_at_once_are_sent_in_the_order_of_the_calls(self, bench: Bench) -> None:
         async with listening(bench.one) as one:

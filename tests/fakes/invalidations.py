@@ -1,4 +1,5 @@
-"""common.cache.Invalidations in memory: a server that puts all messages into one order, and lines that can be cut."""
+"""common.cache.Invalidations in memory: a server that keeps the order of each sender's messages and no more, and lines
+that can be cut."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,14 +15,14 @@ def at_once() -> float:
 
 @dataclass(slots=True)
 class BusServer:
-    """`delay` says how long the next leg of a message takes; order is kept all the same."""
+    """`delay` says how long the next leg of a message takes; each sender's order is kept all the same."""
 
     delay: Callable[[], float] = at_once
     lines: "list[InMemoryInvalidations]" = field(default_factory=lambda: list[InMemoryInvalidations]())
 
-    def accept(self, data: bytes) -> None:
+    def accept(self, sender: "InMemoryInvalidations", data: bytes) -> None:
         for line in self.lines:
-            line.deliver(data)
+            line.deliver(sender, data)
 
 
 class InMemoryInvalidations:
@@ -32,7 +33,7 @@ class InMemoryInvalidations:
         self._server = server
         self._hear: Hear | None = None
         self._free_to_send_at = 0.0
-        self._free_to_hear_at = 0.0
+        self._free_to_hear_at: dict[InMemoryInvalidations, float] = {}
         self._is_cut = False
         self.is_leaky = False
         server.lines.append(self)
@@ -60,13 +61,14 @@ class InMemoryInvalidations:
         finally:
             self._hear = None
 
-    def deliver(self, data: bytes) -> None:
+    def deliver(self, sender: "InMemoryInvalidations", data: bytes) -> None:
         if not self.is_cut:
-            self._free_to_hear_at = self._later(self._free_to_hear_at, self._take, data)
+            free_at = self._free_to_hear_at.get(sender, 0.0)
+            self._free_to_hear_at[sender] = self._later(free_at, self._take, data)
 
     def _accept(self, data: bytes) -> None:
         if not self.is_cut:
-            self._server.accept(data)
+            self._server.accept(self, data)
 
     def _take(self, data: bytes) -> None:
         if self._hear and not self.is_cut:

@@ -1,5 +1,5 @@
-"""Cache invalidations over NATS, one subject for all caches. A sender hears its own messages, and everybody hears them
-in the order in which the server took them."""
+"""Cache invalidations over NATS, one subject for all caches. A sender hears its own messages, and everybody hears each
+sender in order. Two senders at once may be heard in different orders: a server serves each connection by itself."""
 
 import asyncio
 

@@ -1,7 +1,7 @@
 """How the processes that share a cache keep each other's memory true.
 
 Everybody says on one subject what was bumped, and every second that it is alive and how many bumps it has told of so
-far: whoever finds that one passed it by drops everything. All hear all in one order, themselves included, unless a
+far: whoever finds that one passed it by drops everything. All hear every sender in order, themselves included, unless a
 line breaks. From that follow four rules:
 
 - A process believes its memory only while it hears itself: what it said at most `silence_seconds` ago came back to it,
