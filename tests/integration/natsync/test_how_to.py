@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -50,17 +52,27 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, command: list[str], environment: Mapping[str, str]) -> str:
     path = f"{folder / 'bin'}{os.pathsep}{os.defpath}"
     known = {"PATH": path, "HOME": str(folder), "LC_ALL": "C"}
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
         cwd=folder,
         env={**known, **environment},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+        start_new_session=True,
+    ) as page:
+        try:
+            printed, complaints = page.communicate(timeout=90)
+        finally:
+            end_servers_of(page)
+    assert page.returncode == 0, printed + complaints
+    return printed
+
+
+def end_servers_of(page: subprocess.Popen[str]) -> None:
+    """A page may leave servers running; they are of the session that was begun for it."""
+    with suppress(ProcessLookupError):
+        os.killpg(page.pid, signal.SIGKILL)
 
 
 def test_every_page_is_run() -> None:
