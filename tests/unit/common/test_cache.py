@@ -876,11 +876,12 @@ async def test_a_cache_opens_without_its_bus_and_bypasses_until_it_comes() -> No
 @in_virtual_time
 async def test_what_cannot_be_read_on_the_bus_drops_everything() -> None:
     server = BusServer()
+    other = InMemoryInvalidations(server)
     async with alone(invalidations=InMemoryInvalidations(server)) as cache:
         for data in (b"nonsense", b'{"v":2}', b'{"v":1,"cache":7}', b"", b"\xff" * 100):
             await read(cache, Origin())
             assert cache.peek("k")
-            server.accept(data)
+            await other.publish(data)
             await asyncio.sleep(0.01)
             assert cache.peek("k") is None
             assert cache.doubt() is None
