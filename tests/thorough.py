@@ -1,4 +1,4 @@
-"""How many examples a differential test tries: few in every run, as many as one likes with POCKETWIRE_EXAMPLES.
+"""How much a test tries: little in every run, and with POCKETWIRE_EXAMPLES all that is promised.
 
 POCKETWIRE_EXAMPLES=2000 just test tests/integration/gateway/test_read_differential.py -s --hypothesis-seed=1
 """
@@ -13,6 +13,11 @@ IS_THOROUGH = "POCKETWIRE_EXAMPLES" in os.environ
 
 def examples(usual: int) -> int:
     return int(os.environ.get("POCKETWIRE_EXAMPLES", usual))
+
+
+def times(usual: int, promised: int) -> int:
+    """How often, or how much, where the whole of it takes long."""
+    return promised if IS_THOROUGH else usual
 
 
 def worlds(usual: int) -> settings:

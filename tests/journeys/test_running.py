@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ import pytest
 from infra.embedded.status import State
 from tests.eventually import eventually
 from tests.journeys.journey import walk
-from tests.servers.platform import REPOSITORY, Home, RunningPlatform
+from tests.servers.platform import REPOSITORY, Home, RunningPlatform, empty_home
 
 UP = [sys.executable, "-m", "infra.embedded", "up"]
+ODD_SECRET = "a b\"c/d@e:f%41#g'h\\i"
+SECRETS = ("VALKEY_PASSWORD", "POSTGRES_PASSWORD", "CHATHUB_DATABASE_PASSWORD", "POCKETBASE_SUPERUSER_PASSWORD")
 PARTS = ["postgres", "valkey", "pocketbase", "nats", "natsync", "gateway", "chathub", "caddy"]
 
 
@@ -84,22 +87,6 @@ def test_logs_of_an_unknown_part_name_those_there_are(platform: RunningPlatform)
     assert "gateway" in shown.stderr
 
 
-async def test_stopping_and_starting_again_changes_nothing_that_lasts(home: Home) -> None:
-    first = await home.run("up", "--detach")
-    assert first.returncode == 0, first.stderr
-    env = (home.folder / ".env").read_text()
-    trust = {file: file.read_bytes() for file in (home.data / "natsync").rglob("*") if file.is_file()}
-    stopped = await home.run("down")
-    assert stopped.returncode == 0, stopped.stderr
-    assert {part.state for part in home.parts().values()} == {State.STOPPED}
-    assert not home.is_running()
-    second = await home.run("up", "--detach")
-    assert second.returncode == 0, second.stderr
-    assert home.settings.admin_password not in second.stdout
-    assert (home.folder / ".env").read_text() == env
-    assert {file: file.read_bytes() for file in trust} == trust
-
-
 def refused(home: Home, *, because: str, **more: str) -> None:
     answer = home.command("up", "--detach", **more)
     assert answer.returncode != 0
@@ -144,20 +131,60 @@ async def test_a_service_that_refuses_its_settings_stops_the_start_with_its_own_
     assert not home.is_running()
 
 
-async def test_secrets_of_the_users_own_may_hold_any_character(home: Home) -> None:
-    odd = "a b\"c/d@e:f%41#g'h\\i"
-    names = ("VALKEY_PASSWORD", "POSTGRES_PASSWORD", "CHATHUB_DATABASE_PASSWORD", "POCKETBASE_SUPERUSER_PASSWORD")
-    answer = await home.run("up", "--detach", **dict.fromkeys(names, odd))
-    assert answer.returncode == 0, answer.stderr
-    assert not [log for log in (home.data / "logs").iterdir() if odd in log.read_text(errors="replace")]
+@pytest.fixture(scope="module")
+def stopped_home() -> Generator[Home]:
+    """Started once, with secrets of the user's own, and stopped."""
+    with empty_home(**dict.fromkeys(SECRETS, ODD_SECRET)) as home:
+        first = home.command("up", "--detach")
+        assert first.returncode == 0, first.stderr
+        stopped = home.command("down")
+        assert stopped.returncode == 0, stopped.stderr
+        yield home
 
 
-async def test_of_two_starts_at_once_one_wins_and_the_other_says_so(home: Home) -> None:
+def test_stopping_ends_every_part(stopped_home: Home) -> None:
+    assert {part.state for part in stopped_home.parts().values()} == {State.STOPPED}
+    assert not stopped_home.is_running()
+    assert not processes_of(stopped_home)
+
+
+def test_secrets_of_the_users_own_may_hold_any_character(stopped_home: Home) -> None:
+    logs = list((stopped_home.data / "logs").iterdir())
+    assert logs
+    assert not [log for log in logs if ODD_SECRET in log.read_text(errors="replace")]
+
+
+def test_starting_again_changes_nothing_that_lasts(stopped_home: Home) -> None:
+    env = (stopped_home.folder / ".env").read_text()
+    trust = {file: file.read_bytes() for file in (stopped_home.data / "natsync").rglob("*") if file.is_file()}
+    second = stopped_home.command("up", "--detach")
+    assert second.returncode == 0, second.stderr
+    assert stopped_home.command("down").returncode == 0
+    assert stopped_home.settings.admin_password not in second.stdout
+    assert (stopped_home.folder / ".env").read_text() == env
+    assert {file: file.read_bytes() for file in trust} == trust
+
+
+def test_a_wrong_superuser_password_stops_the_start_with_one_line(stopped_home: Home) -> None:
+    answer = stopped_home.command("up", "--detach", POCKETBASE_SUPERUSER_PASSWORD="not-the-password")
+    assert answer.returncode == 1
+    assert "POCKETBASE_SUPERUSER_PASSWORD" in answer.stderr
+    assert not stopped_home.is_running()
+
+
+async def test_of_two_starts_at_once_one_wins_and_ends_when_its_data_is_deleted(home: Home) -> None:
     async with asyncio.TaskGroup() as tasks:
         starts = [tasks.create_task(home.run("up", "--detach")) for _ in range(2)]
     answers = [start.result() for start in starts]
     assert sorted(answer.returncode for answer in answers) == [0, 1]
     assert "already running" in next(answer.stderr for answer in answers if answer.returncode)
+    assert processes_of(home)
+    shutil.rmtree(home.data)
+
+    async def is_gone() -> bool:
+        return not processes_of(home)
+
+    await eventually(is_gone, seconds=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -176,17 +203,6 @@ async def test_a_start_that_is_interrupted_leaves_nothing(home: Home, number: si
     assert not processes_of(home)
 
 
-async def test_deleting_the_data_stops_the_platform(home: Home) -> None:
-    assert (await home.run("up", "--detach")).returncode == 0
-    assert processes_of(home)
-    shutil.rmtree(home.data)
-
-    async def is_gone() -> bool:
-        return not processes_of(home)
-
-    await eventually(is_gone, seconds=30)
-
-
 def processes_of(home: Home) -> list[int]:
     """Everything that was started with this home, whoever its parent is by now."""
     found: list[int] = []
@@ -198,14 +214,3 @@ def processes_of(home: Home) -> list[int]:
         if str(home.folder).encode() in environment + command and int(process.name) != os.getpid():
             found.append(int(process.name))
     return found
-
-
-async def test_a_wrong_superuser_password_stops_the_start_with_one_line(home: Home) -> None:
-    assert (await home.run("up", "--detach")).returncode == 0
-    assert (await home.run("down")).returncode == 0
-    answer = await asyncio.to_thread(
-        lambda: home.command("up", "--detach", POCKETBASE_SUPERUSER_PASSWORD="not-the-password")
-    )
-    assert answer.returncode == 1
-    assert "POCKETBASE_SUPERUSER_PASSWORD" in answer.stderr
-    assert not home.is_running()

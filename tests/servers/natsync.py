@@ -23,6 +23,9 @@ from tests.servers.process import directory, free_port, server
 
 UNLIMITED = dict.fromkeys(("max_connections", "max_subscriptions", "max_data", "max_payload"), -1)
 PASSWORD = "correct-horse"
+CALM = {"NATSYNC_SWEEP_SECONDS": "30"}
+"""For whoever needs natsync's record feed only: it goes by events."""
+
 REFUSALS = ("authorization violation", "authentication revoked", "authentication expired")
 """The latter two meet a login that was let in just before."""
 

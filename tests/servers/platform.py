@@ -75,9 +75,9 @@ class Home:
 
 
 @contextmanager
-def empty_home() -> Generator[Home]:
+def empty_home(**more: str) -> Generator[Home]:
     with directory() as folder:
-        home = Home(folder, own_environment(folder))
+        home = Home(folder, {**own_environment(folder), **more})
         try:
             yield home
         finally:

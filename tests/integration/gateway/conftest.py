@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.front_door.limits import DEFAULTS
 from tests.servers.gateway import GatewayServer, User, gateway_server, prepare, signed_up
-from tests.servers.natsync import Stack, running_stack
+from tests.servers.natsync import CALM, Stack, running_stack
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
 from tests.session_client import Pair, clients_of, two_gateways
 
@@ -94,7 +94,7 @@ async def user(pair: Pair) -> User:
 @pytest.fixture(scope="package")
 def fed() -> Generator[Stack]:
     """A PocketBase of which natsync tells what changes; its own tests leave its servers running."""
-    with running_stack() as running:
+    with running_stack(**CALM) as running:
         yield running
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.eventually import eventually, not_later_than
 from tests.servers.gateway import PASSWORD, GatewayServer, User, prepare, signed_up
-from tests.servers.natsync import Stack, running_stack
+from tests.servers.natsync import CALM, Stack, running_stack
 from tests.session_client import OPERATOR_KEY, two_gateways
 
 SOON_SECONDS = 1.0
@@ -67,7 +67,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def site(valkey_url: str) -> Generator[Site]:
     with ExitStack() as running:
-        stack = running.enter_context(running_stack(hooks=HESITATION))
+        stack = running.enter_context(running_stack(hooks=HESITATION, **CALM))
         token = prepare(stack.pocketbase)
         servers = running.enter_context(two_gateways(stack.pocketbase, valkey_url, **listening(stack)))
         yield Site(stack, servers, token)

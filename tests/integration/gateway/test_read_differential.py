@@ -14,7 +14,7 @@ from tests.direct_pocketbase import Answer, asking
 from tests.random_reads import Asked, random_read
 from tests.random_worlds import random_world
 from tests.servers.gateway import gateway_server
-from tests.servers.natsync import running_stack
+from tests.servers.natsync import CALM, running_stack
 from tests.thorough import takes_its_time, worlds
 from tests.worker_connections import worker_connections
 from tests.world_stage import WORKERS, Caller, Stage, staged
@@ -28,7 +28,7 @@ LIMITED = ("default", "list", "view", "create", "update", "delete")
 @pytest.fixture(scope="module")
 def stage(valkey_url: str) -> Generator[Stage]:
     with ExitStack() as running:
-        stack = running.enter_context(running_stack())
+        stack = running.enter_context(running_stack(**CALM))
         pocketbase = running.enter_context(asking(stack.pocketbase))
         environment = {
             "NATS_URL": stack.nats_url,

@@ -12,9 +12,10 @@ from natsync.core.claims import unverified
 from tests.eventually import eventually
 from tests.integration.natsync.test_killed import witness_of
 from tests.servers.natsync import Stack, Tenants, connected_with, refused
+from tests.thorough import times
 
 ACCOUNTS = 4
-ROTATIONS = 100
+ROTATIONS = times(24, 100)
 
 
 async def edited_until(done: asyncio.Event, tenants: Tenants, account: Record) -> int:
@@ -38,7 +39,7 @@ async def carried_out(tenants: Tenants, account: Record, number: int) -> bool:
     return True
 
 
-async def test_a_hundred_rotations_are_a_hundred_however_often_the_rows_are_edited_meanwhile(
+async def test_as_many_rotations_are_made_as_are_asked_for_however_often_the_rows_are_edited_meanwhile(
     natsync: Stack, tenants: Tenants
 ) -> None:
     role = await tenants.role()
