@@ -17,6 +17,7 @@ from gateway.isolate.lanes import Lanes, open_lanes
 from gateway.judging.judge import Hearing, Judge
 from gateway.judging.moderate import Classifier, Moderator
 from gateway.judging.run_rule import Runner
+from tests.eventually import eventually
 
 ANN = Asker(id="ann000000000000", collection="users", username="ann", roles=frozenset({"user"}))
 BOB = Asker(id="bob000000000000", collection="users", username="bob")
@@ -95,3 +96,12 @@ def write_rules(folder: Path, **files: str) -> None:
     for stem, source in files.items():
         text = "from gateway.rules import *\n" + dedent(source)
         (folder / f"{stem}.py").write_text(text)
+
+
+async def until_nobody_is_lost(lanes: Lanes) -> None:
+    """What burns the processor is told to stop by the loop it was called from, as long as that runs."""
+
+    async def lost() -> int:
+        return lanes.lost
+
+    await eventually(lost, lambda number: number == 0)

@@ -17,7 +17,7 @@ from gateway.core.rule_files.refusals import RuleFailed, RuleOverdue
 from gateway.isolate.lanes import Lanes
 from gateway.isolate.loops import Loops
 from gateway.isolate.threads import Threads
-from tests.court import ANN, BOB, Court, sitting, write_rules
+from tests.court import ANN, BOB, Court, sitting, until_nobody_is_lost, write_rules
 from tests.eventually import eventually
 
 SOON = 0.1
@@ -127,6 +127,7 @@ async def test_a_rule_that_hangs_is_overdue_and_the_next_one_runs(tmp_path: Path
                 return False
 
         await eventually(works)
+        await until_nobody_is_lost(lanes)
 
 
 async def test_a_rule_that_awaits_for_ever_is_overdue(tmp_path: Path) -> None:

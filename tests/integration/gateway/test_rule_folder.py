@@ -19,7 +19,7 @@ from gateway.core.rule_files.moderation import guards_of
 from gateway.core.rule_files.refusals import RuleFailed, RulesNotLoaded
 from gateway.core.rule_files.report import report
 from gateway.isolate.lanes import open_lanes
-from tests.court import Court, sitting, write_rules
+from tests.court import Court, sitting, until_nobody_is_lost, write_rules
 from tests.eventually import eventually
 
 MARK = """
@@ -102,6 +102,7 @@ async def test_a_file_that_never_ends_does_not_load_and_is_named(tmp_path: Path)
         [fault] = folder.current.faults
         assert fault.place.file == str(tmp_path / "b.py")
         assert fault.reason == "did not load within 1 s"
+        await until_nobody_is_lost(lanes)
 
 
 async def test_files_that_cannot_be_read_or_are_overlong_do_not_load(tmp_path: Path) -> None:
