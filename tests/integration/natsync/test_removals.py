@@ -4,10 +4,19 @@ from common.adapters.pocketbase import record_path
 from common.core.pocketbase_answers import Record
 from natsync.core.claims import unverified
 from tests.eventually import eventually
-from tests.servers.natsync import Stack, Tenants, connected_with, refused
+from tests.servers.natsync import Stack, Tenants, connected_with, refused, running_stack, tenants_of
 
 TOO_MANY = 21
 CYCLES = 4
+MEANWHILE = """
+onRecordUpdate((event) => {
+  if (event.record.get("description") === "hesitant" && event.record.get("sync_status") === "inactive") {
+    event.record.set("active", true)
+  }
+  event.next()
+}, "nats_users")
+"""
+"""Somebody else's change, the moment before natsync writes what it has done."""
 
 
 async def operator_says(tenants: Tenants) -> str:
@@ -62,6 +71,16 @@ async def test_who_is_suspended_and_resumed_within_a_second_is_let_in_with_new_c
         creds = fresh
         dates.append(unverified(token_of(creds))["iat"])
     assert dates == sorted(set(dates))  # later than every cut, be the clock's second the same
+
+
+async def test_what_somebody_changes_while_natsync_writes_the_row_is_seen_without_a_sweep() -> None:
+    with running_stack(hooks=MEANWHILE, NATSYNC_SWEEP_SECONDS="3600") as stack:
+        async with tenants_of(stack) as tenants:
+            _, _, user, creds = await tenants.someone()
+            await tenants.control.update("nats_users", user["id"], {"active": False, "description": "hesitant"})
+            fresh = await tenants.credentials(user, other_than=creds)
+            async with connected_with(stack.nats_url, fresh):
+                assert await refused(stack.nats_url, creds)
 
 
 def token_of(creds: str) -> str:

@@ -14,6 +14,7 @@ from common.core.pocketbase_answers import Record
 from natsync.adapters.pocketbase_rows import PocketBaseRows, Rows
 from natsync.core.collections.rows import Row, text
 from natsync.core.deciding.decision import Decision, rows_of
+from natsync.core.deciding.hints import is_edited
 from natsync.core.showing.answers import DONE, REFUSED, answer, resumed
 from natsync.core.showing.mirrors import CARRYING_OUT, Fields, Status, View, Write, differences
 from natsync.core.state.desired import Table
@@ -114,10 +115,13 @@ class ShowRows:
     async def _write(self, rows: Rows, writes: Sequence[Write], *, stamped: bool = True) -> dict[Place, Record]:
         if not writes:
             return {}
+        ours = {(write.collection, write.id): write.fields.keys() for write in writes}
         written: dict[Place, Record] = {}
         for row in await self._rows.show(writes, stamped=stamped):
-            collection = row["collectionName"]
-            rows[collection][row["id"]] = written[collection, row["id"]] = row
+            place = row["collectionName"], row["id"]
+            written[place] = row
+            if not is_edited(rows[place[0]].get(place[1]), row, ours[place]):
+                rows[place[0]][place[1]] = row
         return written
 
 

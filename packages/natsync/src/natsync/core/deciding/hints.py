@@ -1,6 +1,6 @@
 """What was heard since the last pass. It says where to look, never what is so; but for triggers, which pass away."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from natsync.core.collections.rows import Row
@@ -12,6 +12,7 @@ IMAGE_FIELDS = ",".join(
 """What is heard of a row: enough to see a trigger that somebody's PATCH overwrites in the same moment."""
 MOST_IMAGES = 10_000
 UNKNOWN = ""
+STAMPS = ("updated", "synced_at")
 
 
 @dataclass(slots=True)
@@ -61,3 +62,12 @@ def news(changed: Mapping[str, Mapping[str, str]], rows: Mapping[str, Mapping[st
 
 def stamp(row: Row | None) -> str | None:
     return str(row.get("updated")) if row else None
+
+
+def is_edited(before: Row | None, after: Row, written: Collection[str]) -> bool:
+    """Has somebody else changed the row between the reading and our own writing of `written`?
+
+    Then what was read is to be held on to: the row as it is now would make the other's change no news.
+    """
+    ours = {*written, *STAMPS}
+    return before is not None and any(after.get(name) != value for name, value in before.items() if name not in ours)
