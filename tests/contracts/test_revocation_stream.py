@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from common.adapters.nats_bus import open_bus
 from common.adapters.valkey_connections import open_valkey
 from common.core.errors import UpstreamUnavailable
+from common.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.adapters.bus_revocations import BusRevocations
 from gateway.adapters.valkey_revocations import ValkeyRevocations
-from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.sessions.hear_revocations import RevocationStream
 from tests.eventually import eventually
 from tests.fakes.memory_revocations import MemoryRevocations

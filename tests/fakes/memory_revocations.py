@@ -4,7 +4,8 @@ import asyncio
 import math
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.sessions.notices import Hearer, Notice
+from common.core.notices import Notice
+from gateway.core.sessions.notices import Hearer
 
 
 class MemoryRevocations:

@@ -3,9 +3,10 @@
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from common.core.notices import SessionRevoked
 from gateway.adapters.valkey_sessions import USE_INTERVAL_MS
 from gateway.core.refusals import Banned
-from gateway.core.sessions.notices import Hearer, SessionRevoked
+from gateway.core.sessions.notices import Hearer
 from gateway.core.sessions.session import EndReason, Held, NewSession, Owner, Presented, Session, Use
 from gateway.core.sessions.token_family import Family, standing, succeeded
 

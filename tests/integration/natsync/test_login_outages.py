@@ -15,8 +15,8 @@ import pytest
 from common.adapters.nats_bus import open_bus
 from common.core import subjects
 from common.core.messages import Message
+from common.core.notices import SessionRevoked, UserBanned
 from common.core.pocketbase_answers import Record
-from natsync.core.servers.notices import SessionRevoked, UserBanned
 from tests.eventually import eventually
 from tests.servers.issuer import ISSUER, Issuer
 from tests.servers.natsync import PASSWORD, Stack, Tenants, logged_in_with, prepare, stack, tenants_of

@@ -14,8 +14,8 @@ import pytest
 
 from common.adapters.nats_bus import open_bus
 from common.core import subjects
+from common.core.notices import SessionRevoked, UserBanned, UserPardoned
 from common.core.pocketbase_answers import Record
-from natsync.core.servers.notices import SessionRevoked, UserBanned, UserPardoned
 from tests.eventually import eventually
 from tests.servers.issuer import Issuer, RealmKey, keycloak_claims
 from tests.servers.natsync import PASSWORD, Connection, Stack, Tenants, connected_with, logged_in_with, refused

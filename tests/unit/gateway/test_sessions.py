@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from common.core.errors import Forbidden, Unauthenticated
 from common.core.messages import UnknownVersion, decode, encode
+from common.core.notices import KINDS, SessionRevoked, UserBanned, UserPardoned, subject_of
 from common.core.tokens import base64url
 from gateway.core.collections.catalogue import Collection
 from gateway.core.front_door.pocketbase_route import Route, find
 from gateway.core.sessions.account_change import Doubtful, Ended, account_changes
 from gateway.core.sessions.device import MAX_NAME_LENGTH, UNKNOWN, device_name
-from gateway.core.sessions.notices import KINDS, SessionRevoked, UserBanned, UserPardoned, subject_of
 from gateway.core.sessions.operator_key import check_operator_key
 from gateway.core.sessions.session import Owner, Session, shown
 

@@ -16,6 +16,7 @@ import structlog
 
 from common.adapters.issuers import TokenVerifier
 from common.core.errors import ServiceError
+from common.core.notices import SessionRevoked, UserBanned
 from natsync.adapters.concurrently import each
 from natsync.adapters.nats_connection_report import NatsConnectionReport
 from natsync.adapters.nats_notices import KEPT_SECONDS, NoticeStream
@@ -24,7 +25,7 @@ from natsync.admit import Admit
 from natsync.core.collections.rows import Row, to_user
 from natsync.core.deciding.admission import Denied
 from natsync.core.servers.connection_report import Connected
-from natsync.core.servers.notices import Outcome, SessionRevoked, Told, UserBanned, outcome
+from natsync.core.servers.notices import Outcome, Told, outcome
 from natsync.core.state.bans import Ban
 from natsync.enrol import Enrol
 

@@ -10,10 +10,10 @@ import pytest
 
 from common.core.epochs import EVERYTHING
 from common.core.errors import Forbidden, UpstreamUnavailable
+from common.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 from common.core.record_feed import fingerprint
 from gateway.core.caching.cache_class import Never
 from gateway.core.caching.record_tag import record_tag
-from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.core.sessions.session import Owner
 from gateway.reads.watch import SOURCE, RecordWatch
 from tests.eventually import eventually

@@ -11,10 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from common.core.errors import UpstreamUnavailable
+from common.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 from common.core.tokens import SigningKey, TrustedIssuer
 from gateway.core.refusals import SessionEnded
 from gateway.core.sessions.account_change import Ended
-from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.core.sessions.principal import Principal
 from gateway.core.sessions.session import EndReason, NewSession, Owner, Presented, Use
 from gateway.core.sessions.session_token import PocketBaseToken, SessionIds, Terms, claims_of, successor_claims

@@ -9,7 +9,8 @@ import structlog
 from common.adapters.nats_bus import Bus
 from common.adapters.nats_listening import Gap
 from common.core.errors import Forbidden, UpstreamUnavailable
-from gateway.core.sessions.notices import KINDS, Hearer, Notice, subject_of
+from common.core.notices import KINDS, Notice, subject_of
+from gateway.core.sessions.notices import Hearer
 from gateway.sessions.hear_revocations import BEAT_SECONDS, STALE_SECONDS
 
 logger = structlog.get_logger(__name__)

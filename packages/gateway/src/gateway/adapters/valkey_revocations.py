@@ -16,8 +16,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from common.core.messages import InvalidMessage, decode, encode
+from common.core.notices import KINDS, Notice, subject_of
 from gateway.adapters.valkey_sessions import answering
-from gateway.core.sessions.notices import KINDS, Hearer, Notice, subject_of
+from gateway.core.sessions.notices import Hearer
 from gateway.sessions.hear_revocations import BEAT_SECONDS, STALE_SECONDS
 
 logger = structlog.get_logger(__name__)

@@ -14,11 +14,11 @@ from common.core import subjects
 from common.core.epochs import EVERYTHING
 from common.core.errors import Forbidden, UpstreamUnavailable
 from common.core.messages import InvalidMessage
+from common.core.notices import Notice, SessionRevoked, UserBanned
 from common.core.record_feed import Alive, Changed, FeedReader, RecordEvent, fingerprint, read
 from gateway.core.caching.read_plan import Plans
 from gateway.core.caching.record_tag import record_tag
 from gateway.core.collections.schema import Schema
-from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned
 from gateway.core.sessions.session import Owner
 from gateway.sessions.recheck import Feed
 

@@ -10,8 +10,9 @@ from typing import Protocol
 import structlog
 
 from common.core.errors import UpstreamUnavailable
+from common.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 from gateway.core.sessions.account_change import Doubtful, Ended
-from gateway.core.sessions.notices import Hearer, Notice, SessionRevoked, UserBanned, UserPardoned
+from gateway.core.sessions.notices import Hearer
 from gateway.core.sessions.principal import Principal
 from gateway.core.sessions.session import EndReason, Held, Owner
 from gateway.sessions.ask_pocketbase import Asking

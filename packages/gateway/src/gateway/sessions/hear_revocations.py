@@ -6,7 +6,8 @@ from typing import Protocol
 import structlog
 
 from common.core.errors import UpstreamUnavailable
-from gateway.core.sessions.notices import Hearer, Notice, SessionRevoked, UserBanned, UserPardoned
+from common.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
+from gateway.core.sessions.notices import Hearer
 from gateway.sessions.end import Endings
 
 logger = structlog.get_logger(__name__)

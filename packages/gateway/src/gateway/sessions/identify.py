@@ -7,11 +7,11 @@ from typing import Protocol
 
 from common.core.errors import Unauthenticated
 from common.core.key_sets import VerificationKey
+from common.core.notices import Notice, SessionRevoked, UserBanned
 from common.core.tokens import TrustedIssuer
 from gateway.core.front_door.headers import RawHeaders, bearer_token
 from gateway.core.refusals import SessionEnded
 from gateway.core.sessions.known_callers import Known, KnownCallers
-from gateway.core.sessions.notices import Notice, SessionRevoked, UserBanned
 from gateway.core.sessions.principal import Principal
 from gateway.core.sessions.session import Held, Owner, Presented, Use
 from gateway.core.sessions.session_token import principal_of, verified

@@ -13,7 +13,8 @@ from common.adapters.nats_pulling import Handed, Pull, ensure_consumer
 from common.core import subjects
 from common.core.errors import ServiceError
 from common.core.messages import InvalidMessage, decode
-from natsync.core.servers.notices import KINDS, Told
+from common.core.notices import KINDS
+from natsync.core.servers.notices import Told
 
 logger = structlog.get_logger(__name__)
 

@@ -1,4 +1,5 @@
-from natsync.core.servers.notices import SessionRevoked, Told, UserBanned, UserPardoned, outcome
+from common.core.notices import SessionRevoked, UserBanned, UserPardoned
+from natsync.core.servers.notices import Told, outcome
 
 
 def test_the_last_word_on_a_user_counts() -> None:

@@ -1,51 +1,9 @@
-"""What others tell of ended sessions and banned users, and what a run of it comes to."""
+"""What a run of notices of ended sessions and banned users comes to."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TypeAlias
 
-from common.core import subjects
-from common.core.messages import Message
-
-
-class SessionRevoked(Message, frozen=True):
-    """The session has ended. `collection_id` and `record_id` say whose it was, where that is known."""
-
-    session_id: str
-    collection_id: str = ""
-    record_id: str = ""
-    reason: str = ""
-
-
-class UserBanned(Message, frozen=True):
-    """`subject` is the `sub` of the user's tokens; without a collection it counts in every one.
-
-    `until` is in Unix seconds; 0 is until the pardon.
-    """
-
-    subject: str
-    collection_id: str = ""
-    until: int = 0
-    reason: str = ""
-
-
-class UserPardoned(Message, frozen=True):
-    """Ends a ban; without a collection the subject's bans in every one."""
-
-    subject: str
-    collection_id: str = ""
-
-
-Notice: TypeAlias = SessionRevoked | UserBanned | UserPardoned
-
-KINDS: Mapping[str, type[Notice]] = MappingProxyType(
-    {
-        subjects.SESSION_REVOKED: SessionRevoked,
-        subjects.USER_BANNED: UserBanned,
-        subjects.USER_PARDONED: UserPardoned,
-    }
-)
+from common.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
 
 
 @dataclass(frozen=True, slots=True)
