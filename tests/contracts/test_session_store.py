@@ -27,6 +27,7 @@ from tests.fakes.memory_sessions import MemorySessions
 
 ANN, BOB = Owner("users", "ann"), Owner("users", "bob")
 GRACE_SECONDS, MAX_SESSIONS = 10, 3
+CONNECTIONS = 50
 DAY_SECONDS = 86_400
 NOW = int(time.time())
 
@@ -73,7 +74,7 @@ async def store(request: pytest.FixtureRequest, valkey_url: str, clock: Clock) -
     if request.param == "memory":
         yield memory(clock)
         return
-    async with open_valkey(valkey_url) as client:
+    async with open_valkey(valkey_url, connections=CONNECTIONS) as client:
         yield in_valkey(client, clock)
 
 
@@ -264,8 +265,14 @@ async def test_a_pardon_lifts_what_was_said_of_the_same_user(store: Store, banne
 
 async def test_of_a_thousand_parallel_refreshes_none_makes_a_second_chain(store: Store) -> None:
     await store.begin(new("a"))
+    room = asyncio.Semaphore(CONNECTIONS)
+
+    async def refreshed(index: int) -> int | None:
+        async with room:  # who finds every connection taken is refused after a second
+            return await store.succeed("a", 1, f"token {index}", later(6))
+
     async with asyncio.TaskGroup() as tasks:
-        asked = [tasks.create_task(store.succeed("a", 1, f"token {index}", later(6))) for index in range(1000)]
+        asked = [tasks.create_task(refreshed(index)) for index in range(1000)]
     assert {task.result() for task in asked} == {2}
     assert (await store.present("a", 2)).newest == 2
 
