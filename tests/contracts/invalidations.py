@@ -5,8 +5,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-import pytest
-
 from common.cache import Invalidations
 from common.core.errors import UpstreamUnavailable
 from tests.eventually import eventually
@@ -61,11 +59,7 @@ async def listening(bus: Invalidations) -> AsyncGenerator[Ear]:
 
 
 class InvalidationsContract:
-    """A test module derives from it and gives it a `bench`."""
-
-    @pytest.fixture
-    def bench(self) -> Bench:
-        raise NotImplementedError
+    """A test module derives from it and gives it a fixture `bench`."""
 
     async def test_a_sender_hears_itself_and_so_do_the_others(self, bench: Bench) -> None:
         async with listening(bench.one) as one, listening(bench.two) as two:

@@ -32,11 +32,7 @@ async def found(tier: SharedTier, key: str, tags: Tags) -> bytes | None:
 
 
 class SharedTierContract:
-    """A test module derives from it and gives it a `bench`."""
-
-    @pytest.fixture
-    def bench(self) -> Bench:
-        raise NotImplementedError
+    """A test module derives from it and gives it a fixture `bench`."""
 
     async def test_what_was_stored_is_found_by_every_process_with_the_life_it_has_left(self, bench: Bench) -> None:
         await put(bench.tier, "k", ("a", "b"))

@@ -272,7 +272,7 @@ async def test_a_late_answer_is_not_waited_for_on_either_side(bus: Bus, other: B
 
     async def slow(_: Said) -> None:
         try:
-            await asyncio.sleep(30)
+            await asyncio.Event().wait()
         finally:
             stopped.set()
 

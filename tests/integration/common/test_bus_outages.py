@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
@@ -24,6 +23,7 @@ from tests.eventually import eventually
 from tests.servers.gate import Gate, gate
 from tests.servers.nats import nats_process, open_configuration
 from tests.servers.process import directory, free_port
+from tests.servers.programs import Process
 
 
 class Said(Message, frozen=True):
@@ -39,7 +39,7 @@ class Server:
         self._stack = stack
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes]
+        self.process: Process
         self.start()
 
     def start(self) -> None:

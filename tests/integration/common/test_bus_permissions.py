@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from common.core.messages import Done, Message
 from tests.eventually import eventually
 from tests.servers.nats import nats_process
 from tests.servers.process import directory, free_port
+from tests.servers.programs import Process
 
 ANN = 'publish: ["open.>", "stored.>"], subscribe: ["open.>", "_INBOX.ann.>"]'
 DEAF = 'publish: ["open.>"], subscribe: ["open.>"]'
@@ -42,7 +42,7 @@ class Server:
         self.configuration = home / "nats.conf"
         self._home = home
         self.port = port
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.configure()
 
     def configure(self, *, password: str = "pw", ann: str = ANN) -> None:

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from structlog.testing import capture_logs
 
 from common import correlation
 from common.adapters.nats_bus import Bus, open_bus
@@ -46,6 +47,7 @@ class Worker:
     def __init__(self, *bad: int, error: Exception | None = None) -> None:
         self.bad = set(bad)
         self.error = error or ValueError("bad")
+        self.failures = 0
         self.batches: list[list[int]] = []
         self.poison: list[Poison] = []
         self.request_ids: set[str] = set()
@@ -53,6 +55,7 @@ class Worker:
     async def work(self, batch: Sequence[Taken[Said]]) -> None:
         numbers = [taken.message.number for taken in batch]
         if self.bad.intersection(numbers):
+            self.failures += 1
             raise self.error
         self.batches.append(numbers)
         for taken in batch:
@@ -69,6 +72,10 @@ class Worker:
 
 async def done(worker: Worker) -> list[int]:
     return worker.done
+
+
+async def failures(worker: Worker) -> int:
+    return worker.failures
 
 
 async def poisoned(worker: Worker) -> int:
@@ -175,7 +182,7 @@ async def test_what_fails_for_want_of_a_dependency_is_never_poison(bus: Bus, nam
     terms = ConsumerTerms(max_deliveries=1)
     async with asyncio.TaskGroup() as tasks:
         consuming = tasks.create_task(bus.consume(name, "c", Said, worker.work, poison=worker.take_poison, terms=terms))
-        await asyncio.sleep(0.3)
+        await eventually(lambda: failures(worker), lambda count: count > terms.max_deliveries)
         worker.bad.clear()
         await eventually(lambda: done(worker), lambda numbers: numbers == [1])
         consuming.cancel()
@@ -226,9 +233,14 @@ async def test_who_leaves_in_the_middle_gives_back_what_it_was_handed(bus: Bus, 
 
 async def test_a_stream_that_is_made_later_is_waited_for(bus: Bus, name: str) -> None:
     worker = Worker()
+
+    async def has_looked() -> bool:
+        return any(line["event"] == "stream not read" for line in lines)
+
     async with asyncio.TaskGroup() as tasks:
-        consuming = tasks.create_task(bus.consume(name, "c", Said, worker.work, poison=worker.take_poison))
-        await asyncio.sleep(0.1)
+        with capture_logs() as lines:
+            consuming = tasks.create_task(bus.consume(name, "c", Said, worker.work, poison=worker.take_poison))
+            await eventually(has_looked)
         await bus.ensure_stream(memory(name))
         await bus.publish_durable(f"{name}.a", Said(number=1))
         await eventually(lambda: done(worker), lambda numbers: numbers == [1])

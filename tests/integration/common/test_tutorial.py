@@ -17,6 +17,7 @@ from tests.eventually import eventually
 from tests.servers.issuer import ISSUER, Issuer, issuer
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
 from tests.servers.process import free_port, server
+from tests.servers.programs import Process
 
 PAGE = Path(__file__).parents[3] / "docs" / "tutorial" / "a-fourth-service.md"
 BLOCK = re.compile(r'^```python title="([\w.]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -28,7 +29,7 @@ class Titles:
     operations_url: str
     nats_url: str
     folder: Path
-    process: "subprocess.Popen[bytes]"
+    process: Process
 
 
 @pytest.fixture

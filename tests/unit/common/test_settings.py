@@ -1,10 +1,11 @@
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, PositiveInt, SecretStr
+from pydantic import AliasChoices, BaseModel, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.serving.settings import (
@@ -13,10 +14,12 @@ from common.serving.settings import (
     Port,
     SettingsError,
     TelemetrySettings,
+    UnknownKeys,
     Url,
     load,
     reference,
     unknown_variables,
+    variables_beside,
 )
 
 
@@ -167,3 +170,65 @@ def test_the_reference_lists_every_setting() -> None:
     assert "| `SAMPLE_SECRET` | required |" in table
     assert "`SHARED_URL`" in table
     assert "| `OTEL_EXPORTER_OTLP_ENDPOINT` |  | Where an OpenTelemetry collector" in reference(Nested)
+
+
+class Filed(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="FILED_", extra="forbid")
+
+    name: str
+    url: str = Field("", validation_alias="FILED_ELSEWHERE")
+    key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("FILED_KEY", "OLD_KEY"))
+    folder: Path | None = None
+    limits: dict[str, dict[str, int]] = {}
+
+
+def write(tmp_path: Path, text: str, env: str = "") -> Path:
+    (tmp_path / "service.toml").write_text(text)
+    (tmp_path / ".env").write_text(env)
+    return tmp_path / "service.toml"
+
+
+def test_a_file_has_settings_by_their_names_and_paths_from_its_own_folder(tmp_path: Path) -> None:
+    file = write(tmp_path, 'name = "a"\nurl = "http://x"\nkey = "k"\nfolder = "rules"\n[limits.default]\nlimit = 3', "")
+    loaded = load(Filed, file)
+    assert (loaded.name, loaded.url, loaded.key.get_secret_value()) == ("a", "http://x", "k")
+    assert (loaded.folder, loaded.limits) == (tmp_path / "rules", {"default": {"limit": 3}})
+    assert load(Filed, write(tmp_path, 'name = "a"\nfolder = "/rules"')).folder == Path("/rules")
+
+
+def test_the_environment_comes_first_then_the_file_then_what_stands_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, 'url = "of the file"\nkey = "of the file"', "FILED_NAME='beside'\n")
+    assert load(Filed, file).name == "beside"
+    monkeypatch.setenv("FILED_NAME", "given")
+    monkeypatch.setenv("FILED_ELSEWHERE", "given")
+    monkeypatch.setenv("OLD_KEY", "given")
+    loaded = load(Filed, file)
+    assert (loaded.name, loaded.url, loaded.key.get_secret_value()) == ("given", "given", "given")
+
+
+def test_what_stands_beside_the_file_may_be_of_others_and_is_taken_as_it_is(tmp_path: Path) -> None:
+    others = "DB_URL=http://x\nPOCKETWIRE_PORT=1\nEMPTY\n"
+    file = write(tmp_path, 'url = "of the file"', others + "filed_name='pa${HOME}ss'\nOLD_KEY=old\n")
+    loaded = load(Filed, file)
+    assert (loaded.name, loaded.url, loaded.key.get_secret_value()) == ("pa${HOME}ss", "of the file", "old")
+    assert set(variables_beside(file)) == {"DB_URL", "POCKETWIRE_PORT", "filed_name", "OLD_KEY"}
+
+
+def test_a_misspelt_name_beside_the_file_is_refused_too(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"\.env: unknown settings: FILED_NAEM"):
+        load(Filed, write(tmp_path, 'name = "a"', "FILED_NAEM=b\n"))
+    with pytest.raises(SettingsError, match="FILED_LIMITS"):
+        load(Filed, write(tmp_path, 'name = "a"', "FILED_LIMITS=b\n"))
+
+
+@pytest.mark.parametrize("text", ['name = "a"\nnaem = "b"', "name = ", "name = 1\nlimits = 7", "\x00"])
+def test_a_file_that_does_not_fit_is_an_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(Filed, write(tmp_path, text))
+    if "naem" in text:
+        assert isinstance(error.value, UnknownKeys)
+        assert error.value.keys == ("naem",)
+    with pytest.raises(SettingsError):
+        load(Filed, tmp_path / "missing.toml")

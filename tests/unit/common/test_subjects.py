@@ -10,6 +10,14 @@ def test_a_room_has_one_subject() -> None:
     assert subjects.room_in("12") == "chat.in.room.12"
 
 
+def test_what_becomes_of_a_message_is_found_below_where_it_was_said() -> None:
+    said_in = subjects.room_in("12")
+    assert subjects.change_in(said_in, "7-1") == "chat.in.room.12.7-1"
+    assert subjects.changes_in(said_in) == "chat.in.room.12.*"
+    with pytest.raises(InvalidRequest):
+        subjects.change_in(said_in, "7.1")
+
+
 @given(st.text(max_size=80))
 def test_data_never_changes_the_shape_of_a_subject(value: str) -> None:
     try:

@@ -93,6 +93,14 @@ def test_a_good_token_tells_who_is_asking() -> None:
     assert identity.expires_at == int(NOW) + 60
 
 
+def test_a_username_is_cut_where_it_is_longer_than_anybody_wants_to_be_told() -> None:
+    assert check(KEY.sign(claims(preferred_username="é" * 256))).username == "é" * 256
+    assert check(KEY.sign(claims(preferred_username="é" * 257))).username == "é" * 256
+    nameless = claims(sub="s" * 300)
+    del nameless["preferred_username"]
+    assert (check(KEY.sign(nameless)).subject, check(KEY.sign(nameless)).username) == ("s" * 300, "s" * 256)
+
+
 def test_an_identity_cannot_be_changed_at_any_depth_and_does_not_show_its_claims() -> None:
     identity = check(KEY.sign(claims(deep=[{"list": [1]}])))
     assert isinstance(identity.claims["realm_access"], MappingProxyType)

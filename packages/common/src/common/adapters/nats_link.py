@@ -27,6 +27,8 @@ T = TypeVar("T")
 class Link:
     def __init__(self, connection: Connection, name: str) -> None:
         self.connection = connection
+        self.losses = 0
+        """How often the connection was lost: between two equal counts it was one and the same."""
         self._id = secrets.token_hex(8)
         self._inbox = f"_INBOX.{name}.{self._id}"
         self._outgoing = Outgoing(connection)
@@ -50,6 +52,7 @@ class Link:
     def lost(self) -> None:
         CONNECTED.set(0)
         LOSSES.inc()
+        self.losses += 1
         self._connected.clear()
         self._outgoing.lost()
         fail_all(list(self._asked.values()), lost)

@@ -118,6 +118,13 @@ class Backlog:
                 raise self._error
             self._filled.clear()
             await self._filled.wait()
+        return self._taken()
+
+    def here(self) -> Arrived | Gap | None:
+        """The same, if it does not have to be waited for."""
+        return self._taken() if self._items else None
+
+    def _taken(self) -> Arrived | Gap:
         item = self._items.popleft()
         if isinstance(item, Arrived):
             self._messages += 1
@@ -138,13 +145,25 @@ class Listening(Generic[M]):
 
     async def __anext__(self) -> Received[M] | Gap:
         while True:
-            item = await self._backlog.take()
-            if isinstance(item, Gap):
-                return item
-            try:
-                return Received(item.subject, decode(self._kind, item.payload), item.headers.values)
-            except InvalidMessage as error:
-                self._refusals.tell(item.subject, error)
+            if read := self._read(await self._backlog.take()):
+                return read
+
+    def here(self) -> Received[M] | Gap | None:
+        """The next, if it does not have to be waited for: waiting with a deadline costs more than many messages do."""
+        while item := self._backlog.here():
+            if read := self._read(item):
+                return read
+        return None
+
+    def _read(self, item: Arrived | Gap) -> Received[M] | Gap | None:
+        """None for what cannot be read."""
+        if isinstance(item, Gap):
+            return item
+        try:
+            return Received(item.subject, decode(self._kind, item.payload), item.headers.values)
+        except InvalidMessage as error:
+            self._refusals.tell(item.subject, error)
+            return None
 
 
 @asynccontextmanager

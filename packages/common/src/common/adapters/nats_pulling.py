@@ -5,7 +5,7 @@ Source: docs.nats.io/reference/reference-protocols/nats_api_reference, ADR-37 (p
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -20,6 +20,8 @@ from common.core.errors import NoResponders, NotFound, ServiceError, UpstreamUna
 from common.core.nats_protocol import Delivered, read_delivered
 
 SEND_SECONDS = 5.0
+REST_SECONDS = 1.0
+"""For what comes with the first message. A consumer is silent where too much of it is not acknowledged yet."""
 GRACE_SECONDS = 2.0
 """By how much the server may be late with its word that nothing came."""
 NOTHING_THERE = frozenset({"404", "408"})
@@ -48,6 +50,7 @@ class Pull:
         self._requests = count(1)
         self._asked = ""
         self._came: asyncio.Queue[Arrived | ServiceError] = asyncio.Queue()
+        self._failed: ServiceError | None = None
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator["Pull"]:
@@ -59,36 +62,51 @@ class Pull:
 
         Raises NotFound when the consumer is gone, UpstreamUnavailable after any loss, Forbidden.
         """
-        handed = await self._pull({"batch": limit, "no_wait": True}, limit, SEND_SECONDS)
-        if handed:
-            return handed
-        nanoseconds = int(wait_seconds * 1e9)
-        handed = await self._pull({"batch": 1, "expires": nanoseconds}, 1, wait_seconds + GRACE_SECONDS)
-        if handed and handed[0].delivered.pending and limit > 1:
-            handed += await self._pull({"batch": limit - 1, "no_wait": True}, limit - 1, SEND_SECONDS)
-        return handed
-
-    async def _pull(self, body: Mapping[str, Any], limit: int, seconds: float) -> list[Handed]:
-        self._asked = f"{self._inbox}.{next(self._requests):x}"
-        deadline = deadline_in(SEND_SECONDS)
-        await self._link.publish(self._next, msgspec.json.encode(body), {}, deadline=deadline, reply=self._asked)
+        if failed := self._failed:
+            self._failed = None
+            raise failed
         handed: list[Handed] = []
         try:
-            async with asyncio.timeout(seconds):
-                while len(handed) < limit:
-                    came = await self._came.get()
-                    if isinstance(came, ServiceError):
-                        raise came
-                    delivered = read_delivered(came.reply)
-                    if delivered:
-                        handed.append(Handed(came, delivered))
-                        if not delivered.pending:
-                            break
-                    elif self._ends(came):
-                        break
-        except TimeoutError:
-            pass
+            await self._fetch(handed, limit, wait_seconds)
+        except ServiceError as error:
+            if not handed:
+                raise
+            self._failed = error  # told the next time, for what came before it is here
         return handed
+
+    async def _fetch(self, handed: list[Handed], limit: int, wait_seconds: float) -> None:
+        while len(handed) < limit and not self._came.empty():  # what was published while the last answer was read
+            self._take(self._came.get_nowait(), handed)
+        await self._pull({"no_wait": True}, handed, limit, SEND_SECONDS)
+        if handed:
+            return
+        await self._pull({"expires": int(wait_seconds * 1e9)}, handed, 1, wait_seconds + GRACE_SECONDS)
+        if handed and handed[0].delivered.pending:
+            await self._pull({"no_wait": True}, handed, limit, REST_SECONDS)
+
+    async def _pull(self, terms: Mapping[str, Any], handed: list[Handed], limit: int, seconds: float) -> None:
+        """Ask, and add what comes to `handed` until it has `limit`."""
+        if len(handed) >= limit:
+            return
+        body = msgspec.json.encode({"batch": limit - len(handed), **terms})
+        self._asked = f"{self._inbox}.{next(self._requests):x}"
+        await self._link.publish(self._next, body, {}, deadline=deadline_in(SEND_SECONDS), reply=self._asked)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds) as patience:
+                while len(handed) < limit and not self._take(await self._came.get(), handed):
+                    if len(handed) == 1:
+                        patience.reschedule(deadline_in(REST_SECONDS))
+
+    def _take(self, came: Arrived | ServiceError, handed: list[Handed]) -> bool:
+        """Whether nothing more is to be expected of what was asked for last. What is handed out again does not say how
+        much of it is still to come; after that the server says that there is no more."""
+        if isinstance(came, ServiceError):
+            raise came
+        delivered = read_delivered(came.reply)
+        if delivered is None:
+            return self._ends(came)
+        handed.append(Handed(came, delivered))
+        return not delivered.pending and delivered.deliveries == 1
 
     def _ends(self, came: Arrived) -> bool:
         """Whether that is the end of what was asked for last; the ends of earlier ones come late."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import socket
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from urllib.parse import quote
 
 import httpx
 import httpx_sse
+import jwt
 import structlog
 
 from common.core.errors import Forbidden, InvalidRequest, NotFound, ServiceError, Unauthenticated, UpstreamUnavailable
@@ -29,6 +31,7 @@ from common.core.pocketbase_answers import (
 logger = structlog.get_logger(__name__)
 
 PAGE = 500
+RENEWED_BEFORE_SECONDS = 60
 AS_SUPERUSER = '@request.auth.collectionName = "_superusers"'
 """A filter that PocketBase refuses from anybody but a superuser. To a token that has lapsed it answers as to a guest,
 with 200 and fewer records; with this filter it answers 400."""
@@ -92,6 +95,7 @@ class PocketBase:
         self._email = email
         self._password = password
         self._token: str | None = None
+        self._renew_at = 0.0  # Unix seconds
         self._login = asyncio.Lock()
 
     async def healthy(self) -> None:
@@ -123,15 +127,14 @@ class PocketBase:
         Whatever others write meanwhile, each record that exists from the first page to the last comes exactly once;
         one that is made or deleted meanwhile may or may not. `fields`, if given, has to include `id`.
         """
-        guarded = f"({filter}) && {AS_SUPERUSER}" if filter else AS_SUPERUSER
-        async for record in self._each(records_path(collection), guarded, fields):
+        async for record in self._each(records_path(collection), for_superuser(filter), fields):
             yield record
 
     async def record(self, collection: str, id: str) -> Record:
         """The whole record, hidden fields included. Raises NotFound."""
         if not PLAIN_ID.fullmatch(id):
             raise NotFound("There is no record with such an id.")
-        query: dict[str, str | int] = {"filter": f'id = "{id}" && {AS_SUPERUSER}', "perPage": 1, "skipTotal": 1}
+        query: dict[str, str | int] = {"filter": for_superuser(f'id = "{id}"'), "perPage": 1, "skipTotal": 1}
         found = items_of(await self.request("GET", records_path(collection), query=query))
         if not found:
             raise NotFound("There is no such record.")
@@ -217,13 +220,13 @@ class PocketBase:
 
     async def _signed_in(self, stale: str | None = None) -> str:
         async with self._login:
-            if self._token is None or self._token == stale:
+            if self._token is None or self._token == stale or time.time() >= self._renew_at:
                 body = {"identity": self._email, "password": self._password}
                 path = "/api/collections/_superusers/auth-with-password"
                 token = as_mapping(await self._exchange("POST", path, body)).get("token")
                 if not isinstance(token, str):
                     raise UpstreamUnavailable("PocketBase signed in the superuser without a token.")
-                self._token = token
+                self._token, self._renew_at = token, renewal(token)
             return self._token
 
     async def _exchange(
@@ -250,6 +253,23 @@ async def open_pocketbase(url: str, *, email: str, password: str) -> AsyncGenera
     transport = httpx.AsyncHTTPTransport(socket_options=KEEPALIVE)
     async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False, transport=transport) as client:
         yield PocketBase(client, email, password)
+
+
+def renewal(token: str) -> float:
+    """When to sign in again, in Unix seconds: a token that has lapsed is answered as a guest's.
+
+    Raises UpstreamUnavailable for what is no token.
+    """
+    try:
+        claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+        return float(claims["exp"]) - RENEWED_BEFORE_SECONDS
+    except (jwt.InvalidTokenError, KeyError, TypeError, ValueError) as error:
+        raise UpstreamUnavailable("PocketBase signed in the superuser with a token that says no end.") from error
+
+
+def for_superuser(filter: str) -> str:
+    """A filter that finds the same, and that nobody but a superuser is answered."""
+    return f"({filter}) && {AS_SUPERUSER}" if filter else AS_SUPERUSER
 
 
 def records_path(collection: str) -> str:

@@ -2,6 +2,7 @@
 `user.pardoned`: whoever believes otherwise must learn of it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -21,13 +22,15 @@ class SessionRevoked(Message, frozen=True):
 class UserBanned(Message, frozen=True):
     """`subject` is the `sub` of the user's tokens, a record id; without a collection it counts in every one.
 
-    `until` is in Unix seconds; 0 is until the pardon.
+    `until` is in Unix seconds; 0 is until the pardon. `keeper` is the service that has it in its own records and
+    goes by those; others have but this word.
     """
 
     subject: str
     collection_id: str = ""
     until: int = 0
     reason: str = ""
+    keeper: str = ""
 
 
 class UserPardoned(Message, frozen=True):
@@ -46,6 +49,22 @@ KINDS: Mapping[str, type[Notice]] = MappingProxyType(
         subjects.USER_PARDONED: UserPardoned,
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A notice, and when it was said in Unix seconds."""
+
+    notice: Notice
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Notices in order. `is_latest`: there were no more when these were handed over."""
+
+    told: tuple[Told, ...]
+    is_latest: bool
 
 
 def subject_of(notice: Notice) -> str:

@@ -46,11 +46,15 @@ class RecordImage(Message, frozen=True, kw_only=True):
 
 
 class FeedHeartbeat(Message, frozen=True, kw_only=True):
-    """The publisher lives, and `sequence` was the last event of this epoch (0: none yet)."""
+    """The publisher lives, and `sequence` was the last event of this epoch (0: none yet).
+
+    `secret` are the ids of collections whose images bear no records, whatever happens there.
+    """
 
     epoch: str
     sequence: int
     schema: str
+    secret: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,10 @@ _OVERLAP_CHARACTERS = 9 * 1024
 _ASCII = re.IGNORECASE | re.ASCII
 _WORD = (
     r"(?:passw|passphrase|\bpass\b|\bpwd|secret|token|seed|authorization|cookie|creds|credential"
-    r"|(?:api|private|access|signing|session|encryption)[_-]?key)"
+    r"|(?:api|private|access|signing|session|encryption)[_-]?key|(?<=[?&])ticket(?==))"
     r"(?![A-Za-z0-9_-]{0,40}(?:type|url|uri|endpoint|count|length|seconds|kind|status|limit)(?![A-Za-z0-9_-]))"
 )
-_HINTS = ("pass", "pwd", "secret", "token", "seed", "authorization", "cookie", "cred", "key")
+_HINTS = ("pass", "pwd", "secret", "token", "seed", "authorization", "cookie", "cred", "key", "ticket=")
 """Without one of these in it, a text holds no secret's name: a quick look that spares most texts the slow one."""
 
 _NAME = re.compile(_WORD, _ASCII)

@@ -13,8 +13,8 @@ CHAT_IN = "chat.in.>"
 CHAT_OUT = "chat.out.>"
 CHAT_CONTROL = "chat.ctl.>"
 CHAT_CONTROL_ALL = "chat.ctl.all"
+CHAT_CONTROL_SIGNALS = "chat.ctl.signals"
 CHAT_PRESENCE = "chat.presence"
-CHAT_HEARTBEAT = "chat.heartbeat"
 
 RECORDS = "records.>"
 RECORDS_HEARTBEAT = "records.heartbeat"
@@ -114,12 +114,27 @@ def _collection(name: str) -> str:
     return name
 
 
+def worker(id: str, question: str) -> str:
+    """Where one process of the gateway is asked by the others."""
+    return f"gateway.worker.{token(id)}.{token(question)}"
+
+
 def room_in(channel_id: str) -> str:
     return f"chat.in.room.{token(channel_id)}"
 
 
 def direct_in(user_id: str) -> str:
     return f"chat.in.dm.{token(user_id)}"
+
+
+def change_in(said_in: str, target: str) -> str:
+    """Where what becomes of one message is appended, below where it was said: so that it is found without a search."""
+    return f"{said_in}.{token(target)}"
+
+
+def changes_in(said_in: str) -> str:
+    """What becomes of all that was said there."""
+    return f"{said_in}.*"
 
 
 def claims_lookup(account_key: str) -> str:
@@ -182,6 +197,21 @@ def consumer_request(verb: str, stream: str, consumer: str) -> str:
 
 def consumer_next(stream: str, consumer: str) -> str:
     return f"$JS.API.CONSUMER.MSG.NEXT.{token(stream)}.{token(consumer)}"
+
+
+def message_at(stream: str) -> str:
+    """Asks any replica of a stream for the message at one sequence."""
+    return f"$JS.API.DIRECT.GET.{token(stream)}"
+
+
+def stored_message(stream: str) -> str:
+    """Asks a stream itself, which has all that it ever acknowledged, for one message."""
+    return f"$JS.API.STREAM.MSG.GET.{token(stream)}"
+
+
+def delete_message(stream: str) -> str:
+    """Takes one message out of a stream."""
+    return f"$JS.API.STREAM.MSG.DELETE.{token(stream)}"
 
 
 def last_message(stream: str, subject: str) -> str:

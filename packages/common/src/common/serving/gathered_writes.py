@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from common.serving.direct_writes import EXTENSION, Sending
+
 MAX_HELD_BYTES = 64 * 1024
 """What is written beyond is sent at once, so that whoever writes is told soon enough when the client does not read."""
 
@@ -46,6 +48,11 @@ class GatheredWrites:
         else:
             self.sending.write(b"".join(held))
 
+    def direct(self) -> Sending:
+        """See `common.serving.direct_writes`."""
+        self.flush()
+        return self.sending
+
     def close(self) -> None:
         self.flush()
         self.sending.close()
@@ -60,7 +67,12 @@ class GatheredWrites:
 class GatheringHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         gathered = GatheredWrites(cast(asyncio.Transport, transport), self.loop)
+        self._extensions = {EXTENSION: {"connection": gathered}}
         super().connection_made(cast(asyncio.Transport, gathered))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        cast(dict[str, Any], self.scope)["extensions"] = self._extensions
 
     def handle_websocket_upgrade(self) -> None:
         """A WebSocket has the connection for itself."""

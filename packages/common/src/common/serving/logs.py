@@ -11,7 +11,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from common.core.redaction import redact_event
 
-QUIETED = ("uvicorn.access", "httpx", "httpcore")
+WEBSOCKET_LOGGER = "uvicorn.websocket"
+QUIETED = ("uvicorn.access", WEBSOCKET_LOGGER, "httpx", "httpcore")
 """Libraries that log URLs, queries and all; they are heard from WARNING on."""
 
 

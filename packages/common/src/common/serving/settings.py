@@ -2,17 +2,22 @@
 
 import base64
 import os
-from collections.abc import Iterable, Mapping
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError
+from dotenv import dotenv_values
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 LogLevel: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 LogFormat: TypeAlias = Literal["json", "console"]
+
+ENV_FILE = ".env"
 
 Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
 
@@ -54,7 +59,10 @@ Key: TypeAlias = Annotated[SecretStr, AfterValidator(checked_key)]
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 """Comma-separated in the environment."""
 
-Url: TypeAlias = Annotated[str, Field(pattern=r"^https?://[^/\s]"), AfterValidator(without_slash)]
+ExactUrl: TypeAlias = Annotated[str, Field(pattern=r"^https?://[^/\s]")]
+"""For names that are compared to the letter, as those of issuers are."""
+
+Url: TypeAlias = Annotated[ExactUrl, AfterValidator(without_slash)]
 
 
 class TelemetrySettings(BaseSettings):
@@ -78,16 +86,32 @@ class SettingsError(Exception):
     """The environment does not describe a service that could start; the message names every variable at fault."""
 
 
-def load(kind: type[Settings]) -> Settings:
-    """Build settings from the environment.
+class UnknownKeys(SettingsError):
+    """A file has keys that are no settings."""
 
-    Raises SettingsError for a missing or malformed value, and for a variable that bears the service's prefix but
-    is no setting of it, so that a misspelt name is not silently ignored. No value is repeated in the message.
+    def __init__(self, file: Path, keys: Sequence[str]) -> None:
+        super().__init__(f"{file}: unknown settings: {', '.join(keys)}")
+        self.keys = tuple(keys)
+
+
+def environment() -> Mapping[str, str]:
+    """For what is said of it before there are settings."""
+    return os.environ  # noqa: TID251 - the one place that reads it
+
+
+def load(kind: type[Settings], file: Path | None = None) -> Settings:
+    """Build settings from the environment, and below it from a TOML file and a `.env` beside that.
+
+    The file has the settings by their names in lower case and without the prefix; a relative path in it starts where
+    the file is. A `.env` may have variables of others as well. Raises SettingsError for a missing or malformed value,
+    and for a variable or a key that bears the service's prefix but is no setting of it, so that a misspelt name is not
+    silently ignored. No value is repeated in the message.
     """
-    if unknown := unknown_variables(kind, os.environ):  # noqa: TID251 - the one place that reads it
+    given = environment()
+    if unknown := unknown_variables(kind, given):
         raise SettingsError(f"unknown settings: {', '.join(unknown)}")
     try:
-        return kind()
+        return kind(**(values_of(kind, file, given) if file else {}))
     except ValidationError as error:
         faults = [
             f"{variable_name(kind, fault['loc'])}: {fault['msg']}" if fault["loc"] else fault["msg"]
@@ -97,6 +121,62 @@ def load(kind: type[Settings]) -> Settings:
     except UnreadableSetting as error:
         named = [variable_name(kind, (name,)) for name in kind.model_fields if f'"{name}"' in str(error)]
         raise SettingsError(f"{', '.join(named)}: must be JSON") from None
+
+
+def values_of(kind: type[BaseSettings], file: Path, given: Mapping[str, str]) -> dict[str, Any]:
+    """What the file and the `.env` beside it say and the environment does not. Raises SettingsError."""
+    written, beside = read_file(kind, file), variables_beside(file)
+    if unknown := unknown_variables(kind, beside):
+        raise SettingsError(f"{file.parent / ENV_FILE}: unknown settings: {', '.join(unknown)}")
+    spelt = {name.upper() for name in given}
+    fields = ((name, set(variable_names(kind, name))) for name in kind.model_fields)
+    decided = spelt.union(*(names for name, names in fields if name in written or names & spelt))
+    source = EnvSettingsSource(kind)
+    source.env_vars = {name.lower(): value for name, value in beside.items() if name.upper() not in decided}
+    return {**source(), **without_overridden(kind, written, given)}
+
+
+def variables_beside(file: Path) -> Mapping[str, str]:
+    """What stands in the `.env` of the file's folder, whoever it is for."""
+    found = dotenv_values(file.parent / ENV_FILE, interpolate=False)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def read_file(kind: type[BaseSettings], file: Path) -> dict[str, Any]:
+    """The values by field. Raises SettingsError."""
+    try:
+        values = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{file}: {error}") from None
+    if unknown := sorted(values.keys() - kind.model_fields.keys()):
+        raise UnknownKeys(file, unknown)
+    folder = file.parent
+    return {name: placed(kind.model_fields[name], value, folder) for name, value in values.items()}
+
+
+def placed(field: FieldInfo, value: Any, folder: Path) -> Any:
+    """A path as seen from the folder; anything else as it is."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return folder / value if isinstance(value, str) and value and Path in kinds else value
+
+
+def without_overridden(kind: type[BaseSettings], values: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """By the names under which the settings take them: what stands in the environment comes first."""
+    spelt = {name.upper() for name in given}
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        names = variable_names(kind, name)
+        if not spelt & set(names):
+            alias = kind.model_fields[name].validation_alias
+            kept[name if alias is None else names[0]] = value
+    return kept
+
+
+def variable_names(kind: type[BaseSettings], name: str) -> list[str]:
+    alias = kind.model_fields[name].validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [variable_name(kind, (name,))]
 
 
 def unknown_variables(kind: type[BaseSettings], variables: Mapping[str, str]) -> list[str]:
