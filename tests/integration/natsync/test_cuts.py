@@ -1,5 +1,6 @@
 """Connections that are to end, on whichever server they are."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack
 
@@ -10,7 +11,7 @@ from natsync.adapters.nats_live_connections import NatsLiveConnections
 from natsync.adapters.nats_servers import NatsServers
 from natsync.adapters.nats_system_account import NatsSystemAccount
 from natsync.core.claims.keys import KeyKind
-from natsync.core.servers.live_connections import NOBODY_STAYS
+from natsync.core.servers.live_connections import NOBODY_STAYS, LiveConnection
 from natsync.cut_connections import CutConnections, NotCut
 from tests.servers.nats_cluster import Cluster, nats_cluster
 from tests.servers.nats_operator import Operator, Tenant, new_key
@@ -88,10 +89,27 @@ async def test_everybody_of_an_account_is_found_however_many_they_are(
         await connection.is_cut()
 
 
+class Returning(NatsLiveConnections):
+    """Whoever is ended here is back before he is looked for again."""
+
+    def __init__(self, servers: NatsServers) -> None:
+        super().__init__(servers)
+        self._is_back = asyncio.Event()
+
+    async def kick(self, connection: LiveConnection) -> None:
+        self._is_back.clear()
+        await super().kick(connection)
+        async with asyncio.timeout(10):
+            await self._is_back.wait()
+
+    async def came_back(self) -> None:
+        self._is_back.set()
+
+
 async def test_who_comes_back_again_and_again_is_reported(
     cluster: Cluster, servers: NatsServers, tenant: Tenant
 ) -> None:
-    user = new_key(KeyKind.USER)
+    user, connections = new_key(KeyKind.USER), Returning(servers)
     with directory() as home:
         creds = home / "user.creds"
         creds.write_text(tenant.user(user, issued_at=ISSUED))
@@ -102,11 +120,13 @@ async def test_who_comes_back_again_and_again_is_reported(
 
         await client.connect(
             cluster.nodes[0].url, user_credentials=str(creds), reconnect_time_wait=0, max_reconnect_attempts=-1,
-            error_cb=quiet,
+            error_cb=quiet, reconnected_cb=connections.came_back,
         )  # fmt: skip
         try:
             with pytest.raises(NotCut, match="still open"):
-                await cutting(servers, patience_seconds=1).users(tenant.public_key, {user.public_key: ISSUED})
+                await CutConnections(connections, patience_seconds=1).users(
+                    tenant.public_key, {user.public_key: ISSUED}
+                )
         finally:
             await client.close()
 

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 from nats.js.api import StreamConfig
 
+from common.adapters.nats_bus import open_bus
+from common.adapters.nats_notices import NoticeStream
 from common.core import subjects
+from common.core.notices import SessionRevoked
 from tests.servers.natsync import Stack, connected_with
 
 FOREIGN_TO_CHATHUB = (
@@ -62,6 +65,19 @@ async def test_the_gateway_asks_natsync_and_natsync_may_answer(natsync: Stack) -
         assert (await reply.next_msg(timeout=2)).data == b"fine"
 
 
+async def test_the_processes_of_the_gateway_answer_each_other(natsync: Stack) -> None:
+    path = creds(natsync, "gateway")
+    async with (
+        connected_with(natsync.nats_url, path, name="gateway") as asking,
+        connected_with(natsync.nats_url, path, name="gateway") as asked,
+    ):
+        question = subjects.worker("other", "subscribe")
+        questions, reply = await asked.hears(question), await asking.hears("_INBOX.gateway.answer")
+        await asking.client.publish(question, b"", reply="_INBOX.gateway.answer")
+        await (await questions.next_msg(timeout=2)).respond(b"fine")
+        assert (await reply.next_msg(timeout=2)).data == b"fine"
+
+
 async def test_chathub_owns_its_stream_and_reaches_no_other(natsync: Stack) -> None:
     async with connected_with(natsync.nats_url, creds(natsync, "chathub"), name="chathub") as chathub:
         stream = chathub.client.jetstream(timeout=2)
@@ -69,6 +85,26 @@ async def test_chathub_owns_its_stream_and_reaches_no_other(natsync: Stack) -> N
         assert (await stream.publish("chat.in.room.one", b"hello")).seq == 1
         await chathub.client.publish("$JS.API.STREAM.CREATE.OTHER", b"{}")
         await chathub.is_refused("OTHER")
+
+
+async def test_chathub_reads_which_sessions_ended_and_cannot_take_any_of_it_away(natsync: Stack) -> None:
+    path = creds(natsync, "gateway")
+    async with (
+        open_bus(natsync.nats_url, name="gateway", creds=path) as gateway,
+        open_bus(natsync.nats_url, name="chathub", creds=creds(natsync, "chathub")) as bus,
+        connected_with(natsync.nats_url, creds(natsync, "chathub"), name="chathub") as chathub,
+    ):
+        told = NoticeStream(bus, "chathub").batches()
+        await anext(told)  # the stream is there
+        ended = SessionRevoked(session_id="s1")
+        await gateway.publish(subjects.SESSION_REVOKED, ended)
+        async for batch in told:
+            if ended in [one.notice for one in batch.told]:
+                break
+        await told.aclose()
+        for verb in ("PURGE", "DELETE", "UPDATE"):
+            await chathub.client.publish(subjects.stream_request(verb, subjects.NOTICES_STREAM), b"{}")
+            await chathub.is_refused(verb)
 
 
 async def test_the_system_user_does_claims_and_connections_and_nothing_else(natsync: Stack) -> None:

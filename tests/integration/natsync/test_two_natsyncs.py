@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Generator
@@ -17,6 +16,7 @@ from tests.eventually import eventually
 from tests.integration.natsync.test_killed import Witness, witness_of
 from tests.servers.natsync import Stack, Tenants, connected_with, prepare, refused, stack, tenants_of
 from tests.servers.process import free_port, server
+from tests.servers.programs import Process
 
 ACCOUNTS = 6
 TAKEOVER_SECONDS = 5.0
@@ -45,7 +45,7 @@ def beside(stack: Stack) -> Stack:
 
 
 @contextmanager
-def serving(stack: Stack) -> Generator[subprocess.Popen[bytes]]:
+def serving(stack: Stack) -> Generator[Process]:
     command = [sys.executable, "-m", "natsync", "serve"]
     log = stack.home / "natsync.log"
     with server(command, port=stack.port, log=log, environment=stack.environment, stop=signal.SIGKILL) as process:

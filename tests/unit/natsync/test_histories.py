@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from natsync.core.claims.token_codec import unverified
 from tests.natsync_world import World, account, action, export, imported, role, user
+from tests.thorough import examples
 
 Rows: TypeAlias = list[dict[str, Any]]
 Step: TypeAlias = tuple[str, Any]
@@ -118,7 +119,7 @@ class History:
         self.said |= self.world.observed
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(steps, max_size=12))
 def test_any_history_settles_in_one_pass_and_leaves_nobody_more_than_the_rows_allow(history: list[Step]) -> None:
     told = History()
@@ -127,7 +128,7 @@ def test_any_history_settles_in_one_pass_and_leaves_nobody_more_than_the_rows_al
         told.take(step)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(steps, max_size=8))
 def test_whatever_happened_rows_put_right_give_everybody_a_token_that_counts(history: list[Step]) -> None:
     told = History()

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 import structlog
 
 from common.adapters.issuers import TokenVerifier
+from common.adapters.nats_notices import KEPT_SECONDS, NoticeStream
 from common.core.errors import ServiceError
-from common.core.notices import SessionRevoked, UserBanned
+from common.core.notices import SessionRevoked, Told, UserBanned
 from natsync.adapters.concurrently import each
 from natsync.adapters.nats_connection_report import NatsConnectionReport
-from natsync.adapters.nats_notices import KEPT_SECONDS, NoticeStream
 from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
 from natsync.admit import Admit
 from natsync.core.collections.rows import Row, to_user
 from natsync.core.deciding.admission import Denied
 from natsync.core.servers.connection_report import Connected
-from natsync.core.servers.notices import Outcome, Told, outcome
+from natsync.core.servers.notices import Outcome, outcome
 from natsync.core.state.bans import Ban
 from natsync.enrol import Enrol
 

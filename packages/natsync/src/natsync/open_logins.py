@@ -9,12 +9,12 @@ from pathlib import Path
 from common.adapters.issuers import TokenVerifier
 from common.adapters.nats_bus import Bus
 from common.adapters.nats_connections import open_nats
+from common.adapters.nats_notices import NoticeStream
 from common.adapters.pocketbase import PocketBase
 from common.serving.background import running
 from natsync.adapters.keyring import Keyring
 from natsync.adapters.nats_callout import NatsCallout
 from natsync.adapters.nats_connection_report import NatsConnectionReport
-from natsync.adapters.nats_notices import NoticeStream
 from natsync.adapters.nats_servers import NatsServers
 from natsync.adapters.pocketbase_enrolment import PocketBaseEnrolment
 from natsync.admit import Admit
@@ -66,7 +66,7 @@ async def open_logins(means: Means, terms: LoginTerms) -> AsyncGenerator[Logins]
     cut_off = CutOff(enrol, admit, means.verifier, source, report)
     issue = IssueCreds(enrol, source, means.keyring, gateway=terms.gateway)
     requests = AnswerRequests(means.bus, issue, enrol, source)
-    hear = partial(cut_off.hear, NoticeStream(means.bus))
+    hear = partial(cut_off.hear, NoticeStream(means.bus, "natsync", is_keeper=True))
     async with running(enrol.listen, enrol.work, hear, cut_off.write, cut_off.work, requests.run):
         if terms.creds is None:
             yield Logins(issue, source, report, {})

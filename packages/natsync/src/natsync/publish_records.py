@@ -1,11 +1,12 @@
 """The record feed: every change in PocketBase told on the bus, by whichever natsync leads, and never with a gap untold.
 
-leases.run_as_leader | pocketbase.follow -> Numbering -> bus        (one epoch a subscription and schema)
+leases.run_as_leader | pocketbase.follow | Turns -> Numbering -> bus    (one epoch an unbroken view and schema)
                      | pocketbase.collections -> heartbeat -> bus   (only while the subscription stands)
 """
 
 import asyncio
 import secrets
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ from common.core.record_feed import FeedHeartbeat, RecordEvent, RecordImage, fin
 from natsync.adapters.nats_record_stream import keep_records
 from natsync.core.collections.collection_names import CollectionNames
 from natsync.core.collections.followed import Followed
+from natsync.follow_in_turn import Turns, TurnTerms
 
 logger = structlog.get_logger(__name__)
 
@@ -87,7 +89,7 @@ class RecordFeed:
         async with asyncio.TaskGroup() as tasks:
             await self._keep()
             followed = Followed.of(await self._seen(), self._names)
-            tasks.create_task(self._relay(followed, numbering))
+            tasks.create_task(self._relay(followed, numbering, tasks))
             tasks.create_task(self._beat(followed, numbering))
 
     async def _keep(self) -> None:
@@ -97,8 +99,11 @@ class RecordFeed:
         except ServiceError as error:
             logger.warning("what the record feed says is not kept", error=str(error))
 
-    async def _relay(self, followed: Followed, numbering: Numbering) -> None:
-        async with aclosing(self._pocketbase.follow(followed.names, whole=followed.shown)) as events:
+    async def _relay(self, followed: Followed, numbering: Numbering, tasks: asyncio.TaskGroup) -> None:
+        def begin() -> AsyncGenerator[RealtimeEvent]:
+            return self._pocketbase.follow(followed.names, whole=followed.shown)
+
+        async with aclosing(Turns(tasks, begin, TurnTerms()).events()) as events:
             async for event in events:
                 await self._told(event, followed, numbering)
 
@@ -134,14 +139,14 @@ class RecordFeed:
             collections = await self._seen()
             if Followed.of(collections, self._names) != followed:
                 raise CollectionsChanged
-            await self._alive(numbering, fingerprint(collections))
+            await self._alive(numbering, fingerprint(collections), followed.secret_ids)
             await asyncio.sleep(BEAT_SECONDS)
 
-    async def _alive(self, numbering: Numbering, schema: str) -> None:
+    async def _alive(self, numbering: Numbering, schema: str, secret: tuple[str, ...]) -> None:
         async with numbering.turn:
             numbering.under(schema)
             if numbering.epoch:
-                alive = FeedHeartbeat(epoch=numbering.epoch, sequence=numbering.sequence, schema=schema)
+                alive = FeedHeartbeat(epoch=numbering.epoch, sequence=numbering.sequence, schema=schema, secret=secret)
                 await self._bus.publish(subjects.RECORDS_HEARTBEAT, alive)
 
     async def _seen(self) -> list[Record]:

@@ -1,5 +1,5 @@
-from common.core.notices import SessionRevoked, UserBanned, UserPardoned
-from natsync.core.servers.notices import Told, outcome
+from common.core.notices import SessionRevoked, Told, UserBanned, UserPardoned
+from natsync.core.servers.notices import outcome
 
 
 def test_the_last_word_on_a_user_counts() -> None:

@@ -38,6 +38,10 @@ class Followed:
         """Collections whose records are told whole."""
         return sorted(self.ids.keys() - self.secret)
 
+    @property
+    def secret_ids(self) -> tuple[str, ...]:
+        return tuple(sorted(self.ids[name] for name in self.ids.keys() & self.secret))
+
     def event(self, collection: str, id: str, action: Action, *, epoch: str, sequence: int) -> RecordEvent:
         return RecordEvent(
             epoch=epoch,

@@ -3,15 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from common.core.notices import Notice, SessionRevoked, UserBanned, UserPardoned
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A notice, and when it was said in Unix seconds."""
-
-    notice: Notice
-    at: float
+from common.core.notices import SessionRevoked, Told, UserBanned, UserPardoned
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ PERMISSIONS: Mapping[str, Permissions] = {
             subjects.GATEWAY_WORKERS,
             subjects.inbox("gateway"),
         ),
+        response=ResponsePermission(max_messages=1, seconds=10),
     ),
     "natsync": Permissions(
         publish=(
@@ -84,16 +85,15 @@ PERMISSIONS: Mapping[str, Permissions] = {
             subjects.CHAT_IN,
             subjects.CHAT_CONTROL,
             subjects.CHAT_PRESENCE,
-            subjects.CHAT_HEARTBEAT,
             subjects.USER_BANNED,
             subjects.USER_PARDONED,
             *subjects.stream_api(subjects.CHAT_STREAM),
+            *subjects.growing_stream_api(subjects.NOTICES_STREAM),
         ),
         subscribe=(
             subjects.CHAT_OUT,
             subjects.CHAT_CONTROL,
             subjects.CHAT_PRESENCE,
-            subjects.CHAT_HEARTBEAT,
             subjects.USER_BANNED,
             subjects.USER_PARDONED,
             subjects.SESSION_REVOKED,
