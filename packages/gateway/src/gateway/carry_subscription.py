@@ -3,69 +3,71 @@
 Events reach clients past the rules. What these would refuse or redact in a read must not be subscribed to.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Protocol
 
-from common.core.errors import Forbidden
 from gateway.bodies.receive import Incoming
 from gateway.bodies.take_in import Intake
-from gateway.carry_write import KnownCollections, check_size, taken_in, upstream_request
+from gateway.carry_write import check_size, taken_in, upstream_request
 from gateway.core.bodies.json_body import as_list
 from gateway.core.bodies.struct_bodies import REALTIME_BODY, struct_document, struct_fields
-from gateway.core.bodies.topics import Topic, topics_of
-from gateway.core.collections.catalogue import Catalogue
-from gateway.core.collections.expand_paths import expands_of
+from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
 from gateway.core.front_door.exchange import Upstream
+from gateway.core.realtime.caller import Caller, caller_of
 from gateway.core.request import Call
-from gateway.core.rule_files.rule_set import RuleSet
 from gateway.core.uploads.upload_checks import PLAIN_BODY_BYTES
 from gateway.pass_on import passed_on
+from gateway.realtime.check_topics import TopicCheck
+from gateway.realtime.passed_streams import PassedStreams
 from gateway.reply import Reply
 
-RULED = "Rules have a say in who sees these records; they cannot be subscribed to."
 
+class Fanning(Protocol):
+    """The clients that the gateway tells of changes itself, wherever they are connected."""
 
-_NO_COLLECTION = ("@", "")
-"""How topics begin that hold no records: `@oauth2` tells a client of its own sign-in."""
+    def is_ours(self, client_id: str) -> bool: ...
 
-
-class Rules(Protocol):
-    @property
-    def current(self) -> RuleSet: ...
+    async def set_subscriptions(self, client_id: str, address: str, caller: Caller | None, topics: list[str]) -> None:
+        """Raises NotFound, InvalidRequest, Forbidden, Unauthenticated, UpstreamUnavailable."""
+        ...
 
 
 class Subscriptions:
-    def __init__(self, upstream: Upstream, intake: Intake, rules: Rules, collections: KnownCollections) -> None:
+    """Without `fanning` every client is PocketBase's."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        intake: Intake,
+        topics: TopicCheck,
+        passed: PassedStreams,
+        fanning: Fanning | None = None,
+    ) -> None:
         self._upstream = upstream
         self._intake = intake
-        self._rules = rules
-        self._collections = collections
+        self._topics = topics
+        self._passed = passed
+        self._fanning = fanning
 
     async def carry(self, call: Call, incoming: Incoming, reply: Reply) -> None:
         """Answers, or raises a ServiceError."""
         check_size(call, incoming, PLAIN_BODY_BYTES)
         async with taken_in(self._intake, call, incoming) as received:
             fields = struct_fields(received, REALTIME_BODY)
-            for topic in topics_of(as_list(fields.get("subscriptions"))):
-                self._check(topic)
+            texts = as_list(fields.get("subscriptions"))
+            self.check(texts)
+            client_id: object = fields.get("clientId")
+            if self._fanning and isinstance(client_id, str) and self._fanning.is_ours(client_id):
+                caller = caller_of(call.principal)
+                await self._fanning.set_subscriptions(client_id, call.request.address, caller, texts)
+                await reply.whole(204, [ALLOW_ORIGIN])
+                return
             document = struct_document(fields) if call.media.kind != "none" else None
             async with self._upstream.exchange(upstream_request(call, document)) as answer:
+                if answer.status == 204 and isinstance(client_id, str):
+                    self._passed.carried(client_id, call.principal, call.request.address)
                 await passed_on(answer, reply)
 
-    def _check(self, topic: Topic) -> None:
-        """Raises Forbidden, RulesNotLoaded."""
-        rules = self._rules.current
-        rules.check_loaded()
-        if not rules.rules or topic.collection[:1] in _NO_COLLECTION:
-            return
-        for name in self._shown(topic):
-            if rules.touches_reads(name, "list") or rules.touches_reads(name, "view"):
-                raise Forbidden(RULED)
-
-    def _shown(self, topic: Topic) -> Iterator[str]:
-        """Names of collections whose records events of the topic hold. What is not known yet may come to be."""
-        yield topic.collection
-        known = self._collections.known
-        if found := Catalogue(known).find(topic.collection):
-            yield found.name
-            yield from expands_of(found, topic.expand, known).values()
+    def check(self, texts: Iterable[object]) -> None:
+        """Raises InvalidRequest, Forbidden, RulesNotLoaded for topics that may not be subscribed to."""
+        self._topics.check(texts)
