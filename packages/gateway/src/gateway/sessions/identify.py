@@ -20,6 +20,8 @@ from gateway.sessions.end import Endings
 
 BELIEVED_SECONDS = 10.0
 NOTE_SECONDS = 60.0
+NEWEST = 2**53 - 1
+"""A generation that none will ever be newer than."""
 
 
 class PresentingStore(Protocol):
@@ -117,6 +119,24 @@ class Callers:
         if principal is None and self._is_strict and not may_be_stale:
             raise SessionEnded
         return principal
+
+    async def again(self, admitted: Principal, token: str, address: str) -> Principal:
+        """Whoever was admitted by that token, later in the same request: the token may have been succeeded long ago.
+
+        Raises SessionEnded, and UpstreamUnavailable.
+        """
+        principal = self.known(token, address) or await self._still_there(admitted)
+        if not self.is_confirmed(principal):
+            principal = await self._confirmed(principal, address)
+        if principal is None:
+            raise SessionEnded
+        return principal
+
+    async def _still_there(self, admitted: Principal) -> Principal:
+        told = await self._sessions.present(admitted.session_id, NEWEST)
+        if told.standing == "ended":
+            raise SessionEnded
+        return replace(admitted, pocketbase_token=told.pocketbase_token)
 
     def known(self, token: str, address: str = "") -> Principal | None:
         """The bearer of a token that is known to be good without asking anybody; None says nothing."""

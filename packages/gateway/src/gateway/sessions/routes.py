@@ -6,8 +6,8 @@ from typing import cast
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from common.core.client_address import TrustedProxies
 from common.core.errors import InvalidRequest, NotFound
-from gateway.core.front_door.client_address import TrustedProxies
 from gateway.core.front_door.pocketbase_route import NOT_FOUND
 from gateway.core.refusals import SessionEnded
 from gateway.core.sessions.principal import Principal

@@ -17,6 +17,7 @@ from gateway.core.front_door.headers import RawHeaders, bearer_token, first
 from gateway.core.refusals import SessionEnded, UnreadableAnswer
 from gateway.core.sessions.account_change import TAKES_OVER, Doubtful
 from gateway.core.sessions.device import device_name
+from gateway.core.sessions.grants import Grants
 from gateway.core.sessions.principal import Principal
 from gateway.core.sessions.session import NewSession, Owner
 from gateway.core.sessions.session_token import (
@@ -87,8 +88,17 @@ class SignIns:
             raise InvalidRequest("X-Client-Id names an unknown client.")
         return Origin(named or self._default_client_id, device_name(headers), address, action == TAKES_OVER)
 
-    async def swap(self, body: bytes, collection: Collection, origin: Origin, refreshed: Principal | None) -> bytes:
-        """PocketBase's answer with our token in place of its own; `refreshed` is the session that is carried on.
+    async def swap(
+        self,
+        body: bytes,
+        collection: Collection,
+        origin: Origin,
+        refreshed: Principal | None,
+        *,
+        vouched: Grants | None = None,
+    ) -> bytes:
+        """PocketBase's answer with our token in place of its own; `refreshed` is the session that is carried on, with
+        whatever an issuer has vouched for at its beginning; `vouched` is that of one that begins.
 
         Raises UnreadableAnswer rather than let a token of PocketBase's pass, SessionEnded when the session ended in
         the meantime, Banned, UpstreamUnavailable when it cannot be kept.
@@ -105,7 +115,10 @@ class SignIns:
         if origin.may_end_others:
             owner = Owner(token.collection_id, token.record_id)
             await self._endings.follow([Doubtful(owner)], keep=ids.session_id)
-        claims = claims_of(token, record, collection.name, ids, terms=self._terms, now=int(time.time()))
+        if refreshed and refreshed.provider:
+            vouched = Grants(tuple(sorted(refreshed.roles)), refreshed.tenant, refreshed.clearance, refreshed.provider)
+        now = int(time.time())
+        claims = claims_of(token, record, collection.name, ids, terms=self._terms, now=now, vouched=vouched)
         return body.replace(text.encode(), self._key.sign(claims).encode())
 
     async def _begun(self, token: PocketBaseToken, origin: Origin) -> SessionIds:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from common.core.errors import Unauthenticated
 from common.core.tokens import SigningKey, TrustedIssuer, base64url
 from gateway.core.refusals import UnreadableAnswer
+from gateway.core.sessions.grants import texts_in
 from gateway.core.sessions.session_token import (
     PocketBaseToken,
     SessionIds,
     Terms,
     claims_of,
     read_pocketbase_token,
-    roles_of,
     username_of,
     verified,
 )
@@ -82,7 +82,7 @@ def test_a_name_is_never_the_e_mail_address(record: dict[str, Any], name: str | 
     ],
 )
 def test_roles_are_texts(value: Any, roles: list[str]) -> None:
-    assert roles_of({"roles": value}, "roles") == roles
+    assert texts_in(value) == roles
 
 
 json_values = st.recursive(
@@ -93,7 +93,7 @@ json_values = st.recursive(
 
 @given(json_values)
 def test_no_shape_of_roles_is_an_error(value: Any) -> None:
-    assert all(isinstance(role, str) and role for role in roles_of({"roles": value}, "roles"))
+    assert all(isinstance(role, str) and role for role in texts_in(value))
 
 
 def test_pocketbase_s_token_is_read() -> None:

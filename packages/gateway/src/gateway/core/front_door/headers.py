@@ -21,7 +21,10 @@ _CLIENT_ADDRESS = frozenset(
     b" x-true-client-ip x-vercel-forwarded-for".split()
 )
 _CLIENT_ADDRESS_PREFIX = b"x-forwarded"
-_OURS = frozenset({b"authorization", b"host", b"expect", b"x-client-id"})
+TENANT = "X-Gateway-Tenant"
+"""Says to PocketBase's rules, as `@request.headers.x_gateway_tenant`, what the caller's verified tenant is."""
+
+_OURS = frozenset({b"authorization", b"host", b"expect", b"x-client-id", TENANT.lower().encode()})
 _SPEAK_FOR_ANOTHER = _HOP_BY_HOP | _CLIENT_ADDRESS | _OURS
 _NEVER_THE_CLIENTS = frozenset(re.sub(rb"[^a-z]", b"", name).decode() for name in _SPEAK_FOR_ANOTHER)
 _BETWEEN_WORDS = re.compile(rb"[^a-z0-9]+")
@@ -29,7 +32,7 @@ _OF_A_BODY = frozenset({b"content-type", b"content-length", b"content-encoding",
 _CROSS_ORIGIN_PREFIX = b"access-control-"
 
 
-def outbound(headers: RawHeaders, *, client_address: str, token: str | None) -> list[tuple[str, str]]:
+def outbound(headers: RawHeaders, *, client_address: str, token: str | None, tenant: str = "") -> list[tuple[str, str]]:
     """What PocketBase gets: the client's headers without those that speak for somebody else, then ours."""
     listed = list(headers)
     dropped = named_by_connection(listed)
@@ -43,6 +46,8 @@ def outbound(headers: RawHeaders, *, client_address: str, token: str | None) -> 
     kept.append(("X-Forwarded-For", client_address))
     if token:
         kept.append(("Authorization", token))
+    if tenant:
+        kept.append((TENANT, tenant))
     return kept
 
 
@@ -66,6 +71,11 @@ def speaks_for_another(name: bytes) -> bool:
     """PocketBase's rules read `x-real-ip`, `x_real_ip` and `.x.real--ip` as one name, whose value is any of theirs."""
     plain = _BETWEEN_WORDS.sub(b"-", name).strip(b"-")
     return plain in _SPEAK_FOR_ANOTHER or plain.startswith(_CLIENT_ADDRESS_PREFIX)
+
+
+def says_the_tenant(name: bytes) -> bool:
+    """In whatever spelling: only the gateway itself may say it."""
+    return _BETWEEN_WORDS.sub(b"-", name.lower()).strip(b"-") == TENANT.lower().encode()
 
 
 def is_the_clients(name: str) -> bool:

@@ -11,6 +11,10 @@ from common.core.rate_limit_rule import DEFAULT, Rules, parse_rule
 from gateway.core.front_door.pocketbase_route import Route
 
 MINUTE_MS = 60_000
+ROUTES = "routes"
+TENANT = "tenant"
+"""Counts all users of one tenant together; there is none unless it is set."""
+
 
 DEFAULTS: Mapping[str, int] = {
     DEFAULT: 1_200,
@@ -23,6 +27,7 @@ DEFAULTS: Mapping[str, int] = {
     "auth": 60,
     "realtime": 300,
     "batch": 120,
+    ROUTES: 1_200,
 }
 """Uses a minute. From 1,000 on processes hold a part in advance, and reads need not ask Valkey each time."""
 

@@ -7,6 +7,7 @@ from gateway.core.refusals import MalformedPath
 
 MAX_PATH_BYTES = 2048
 _PLAIN = re.compile(rb"[A-Za-z0-9_-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HEXADECIMAL = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -33,7 +34,7 @@ def decoded(segment: bytes) -> str:
         raise MalformedPath("The path is not UTF-8.") from error
     if text in (".", ".."):
         raise MalformedPath("The path has a dot segment.")
-    if any(character in "/\\" or is_control(character) for character in text):
+    if "/" in text or "\\" in text or has_control(text):
         raise MalformedPath("The path has a character that a segment must not contain.")
     return text
 
@@ -46,5 +47,5 @@ def well_escaped(segment: bytes) -> bytes:
     return segment
 
 
-def is_control(character: str) -> bool:
-    return character < " " or "\x7f" <= character <= "\x9f"
+def has_control(text: str) -> bool:
+    return _CONTROL.search(text) is not None

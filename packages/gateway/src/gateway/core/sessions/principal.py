@@ -9,7 +9,8 @@ from gateway.core.sessions.session import Owner
 class Principal:
     """An auth record of PocketBase, by way of one of its sessions; times are Unix seconds.
 
-    `pocketbase_token` is what PocketBase is asked with; it must not leave the server.
+    `pocketbase_token` is what PocketBase is asked with; it must not leave the server. `provider` is the issuer that
+    vouched for roles, tenant and clearance; empty where PocketBase did.
     """
 
     record_id: str
@@ -23,6 +24,9 @@ class Principal:
     issued_at: int
     expires_at: int
     pocketbase_token: str = field(default="", repr=False)
+    tenant: str = ""
+    clearance: int = 0
+    provider: str = ""
 
     @property
     def owner(self) -> Owner:

@@ -13,6 +13,7 @@ from common.core.identity import Identity
 from common.core.key_sets import VerificationKey
 from common.core.tokens import TrustedIssuer, verify
 from gateway.core.refusals import UnreadableAnswer
+from gateway.core.sessions.grants import Grants, highest_in, tenant_in, texts_in
 from gateway.core.sessions.principal import Principal
 from gateway.core.sessions.token_family import MAX_GENERATION
 
@@ -42,6 +43,18 @@ class Terms:
     audiences: tuple[str, ...]
     roles_field: str
     roles_collections: frozenset[str]
+    tenant_field: str = ""
+    clearance_field: str = ""
+
+    def grants(self, record: Mapping[str, Any], collection: str) -> Grants:
+        """What the record says of itself, in a collection where only superusers write such fields."""
+        if collection not in self.roles_collections:
+            return Grants()
+        return Grants(
+            tuple(texts_in(record.get(self.roles_field))),
+            tenant_in(record.get(self.tenant_field)) if self.tenant_field else "",
+            highest_in(record.get(self.clearance_field)) if self.clearance_field else 0,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +91,21 @@ def unverified_claims(token: str) -> dict[str, Any]:
 
 
 def claims_of(
-    token: PocketBaseToken, record: Mapping[str, Any], collection: str, ids: SessionIds, *, terms: Terms, now: int
+    token: PocketBaseToken,
+    record: Mapping[str, Any],
+    collection: str,
+    ids: SessionIds,
+    *,
+    terms: Terms,
+    now: int,
+    vouched: Grants | None = None,
 ) -> dict[str, Any]:
-    """`record` is the record as the superuser sees it, so that no query of the client shapes a claim."""
-    roles = roles_of(record, terms.roles_field) if collection in terms.roles_collections else []
+    """`record` is the record as the superuser sees it, so that no query of the client shapes a claim. What an issuer
+    has `vouched` for takes the place of what the record says."""
+    grants = vouched or terms.grants(record, collection)
+    said = {"tenant": grants.tenant, "clearance": grants.clearance, "idp": grants.provider}
     return {
+        **{name: value for name, value in said.items() if value},
         "iss": terms.issuer,
         "aud": list(terms.audiences),
         "exp": token.expires_at,
@@ -95,7 +118,7 @@ def claims_of(
         "azp": ids.client_id,
         "typ": "Bearer",
         "preferred_username": username_of(record) or token.record_id,
-        "realm_access": {"roles": roles},
+        "realm_access": {"roles": list(grants.roles)},
         "id": token.record_id,
         "type": "auth",
         "collectionId": token.collection_id,
@@ -127,16 +150,6 @@ def is_visible(character: str) -> bool:
     return character.isspace() or unicodedata.category(character)[0] != "C"
 
 
-def roles_of(record: Mapping[str, Any], field: str) -> list[str]:
-    """A list of texts, or one text with commas; anything else grants nothing."""
-    value: object = record.get(field)
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list):
-        return []
-    texts = [item.strip() for item in cast(list[object], items) if isinstance(item, str)]
-    return sorted({text for text in texts if text})
-
-
 def verified(token: str, key: VerificationKey, trusted: TrustedIssuer, now: float) -> Identity:
     """The bearer of a token of this gateway. Raises Unauthenticated for any other."""
     identity = verify(token, key, trusted, now)
@@ -162,4 +175,7 @@ def principal_of(identity: Identity) -> Principal:
         generation=generation,
         issued_at=issued_at,
         expires_at=identity.expires_at,
+        tenant=tenant_in(claims.get("tenant")),
+        clearance=highest_in(claims.get("clearance")),
+        provider=str(claims.get("idp", "")),
     )
