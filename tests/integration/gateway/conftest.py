@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from gateway.core.front_door.limits import DEFAULTS
+from tests.integration.gateway.realtime.listener import until_told
 from tests.servers.gateway import GatewayServer, User, gateway_server, prepare, signed_up
-from tests.servers.natsync import CALM, Stack, running_stack
+from tests.servers.natsync import CALM, Stack, hearing, running_stack
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
 from tests.session_client import Pair, clients_of, two_gateways
 
@@ -100,7 +101,16 @@ def fed() -> Generator[Stack]:
 
 @pytest.fixture(scope="package")
 def fed_token(fed: Stack) -> str:
-    return prepare(fed.pocketbase)
+    """Once natsync has told of the collections that were made: whoever listens already is sent away by that."""
+    token = prepare(fed.pocketbase)
+
+    async def wait() -> None:
+        url, headers = fed.pocketbase.url, {"Authorization": token}
+        async with httpx.AsyncClient(base_url=url, timeout=30, headers=headers) as root:
+            await until_told(root, fed)
+
+    asyncio.run(wait())
+    return token
 
 
 @pytest.fixture(scope="package")
@@ -110,9 +120,3 @@ def two_workers(fed: Stack, fed_token: str, valkey_url: str) -> Generator[Gatewa
     changed = {"GATEWAY_WORKERS": "2", "GATEWAY_RATE_LIMITS": json.dumps(limits), **hearing(fed)}
     with gateway_server(fed.pocketbase, valkey_url, changed) as running:
         yield running
-
-
-def hearing(stack: Stack) -> dict[str, str]:
-    """Settings of a gateway that hears the record feed."""
-    creds = stack.directory / "creds" / "gateway.creds"
-    return {"NATS_URL": stack.nats_url, "GATEWAY_NATS_CREDS": str(creds)}

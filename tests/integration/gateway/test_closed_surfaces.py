@@ -201,7 +201,6 @@ async def test_a_collection_made_a_moment_ago_is_found(client: httpx.AsyncClient
         ("GET", "/api/hooks/custom"),
         ("GET", "/metrics"),
         ("GET", "/docs"),
-        ("GET", "/openapi.json"),
         ("POST", "/readyz"),
     ],
 )

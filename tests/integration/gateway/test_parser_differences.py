@@ -235,7 +235,8 @@ def test_an_item_of_a_batch_is_from_where_the_batch_is_from(seen: Seen) -> None:
 def test_a_redirect_is_the_client_s_to_follow(seen: Seen) -> None:
     (direct, its), (status, ours) = (seen.heads[f"{way} {TO_ELSEWHERE.name}"] for way in ("directly", "through"))
     assert direct == status == TO_ELSEWHERE.taken
-    assert location_in(its) == location_in(ours) != ""
+    assert location_in(its) == "location: ../_/#/auth/oauth2-redirect-failure"
+    assert location_in(ours) == "location: ../auth/oauth2/failure", "PocketBase's page is not reachable"
 
 
 def location_in(head: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Generator
 
 import pytest
+import websockets
 
 from gateway.core.front_door.limits import DEFAULTS
 from tests.servers.gateway import GatewayServer, User, signed_up
@@ -100,3 +101,12 @@ async def test_what_the_gateway_answers_itself_is_limited_by_address(both: Pair)
     assert 429 not in statuses[:-1]
     answer = await both.there.delete("/sessions/any", headers=headers)
     assert answer.json() == {"data": {}, "message": "Too Many Requests.", "status": 429}
+
+
+async def test_sockets_are_limited_as_requests_are(both: Pair) -> None:
+    url, headers = f"{both.servers[0].url.replace('http:', 'ws:')}/auth/oauth2/users/ws", from_address("198.19.1.1")
+    for _ in range(3):
+        async with websockets.connect(url, additional_headers=headers, open_timeout=60):
+            pass
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(url, additional_headers=headers, open_timeout=60)

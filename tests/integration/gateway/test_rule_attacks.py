@@ -177,7 +177,8 @@ async def test_many_hanging_rules_exhaust_neither_the_server_nor_other_requests_
             ctx.record["seen"] = True
         """,
     )
-    async with sitting(tmp_path, lanes=Lanes(Threads(count=2, max_lost=2)), deadline_seconds=SOON) as court:
+    lanes = Lanes(Threads(count=2, max_lost=2))
+    async with sitting(tmp_path, lanes=lanes, deadline_seconds=SOON) as court:
         results = await asyncio.wait([asyncio.create_task(court.create({})) for _ in range(10)])
         assert all(isinstance(task.exception(), RuleOverdue) for task in results[0])
 
@@ -188,6 +189,7 @@ async def test_many_hanging_rules_exhaust_neither_the_server_nor_other_requests_
                 return False
 
         await eventually(works)
+        await until_nobody_is_lost(lanes)
 
 
 async def test_nothing_that_a_rule_leaves_running_changes_what_it_returned(tmp_path: Path) -> None:

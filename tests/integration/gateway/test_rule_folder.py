@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from common.core.errors import Forbidden
-from gateway.adapters.rule_files import MAX_FILE_BYTES
 from gateway.adapters.rule_folder import RuleFolder
+from gateway.adapters.run_files import MAX_FILE_BYTES
 from gateway.core.operation import Read, Write
 from gateway.core.rule_files.moderation import guards_of
 from gateway.core.rule_files.refusals import RuleFailed, RulesNotLoaded

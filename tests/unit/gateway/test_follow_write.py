@@ -1,5 +1,6 @@
 """What follows from a write: whoever keeps answers is told, and sessions end, before the client hears of it."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -48,6 +49,36 @@ async def after(status: int, effects: Effects, principal: Principal | None = Non
 async def test_a_write_that_was_done_is_followed_before_it_is_answered() -> None:
     told = await after(200, Effects(frozenset({"b", "a"}), PASSWORD))
     assert (told.written_to, told.followed) == (["a", "b"], [Ended(ANN, "credentials changed")])
+
+
+class Slow(Told):
+    """Takes until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+
+    async def written(self, collection_ids: Sequence[str]) -> None:
+        self.begun.set()
+        await self.may_end.wait()
+        await super().written(collection_ids)
+
+
+async def test_a_write_that_was_done_is_followed_though_its_caller_has_given_up() -> None:
+    slow = Slow()
+    writing = Writing(MemoryUpstream(lambda _: 200), slow, slow)
+
+    async def write() -> None:
+        async with writing.exchange(REQUEST, Effects(frozenset({"a"}), PASSWORD), None):
+            raise AssertionError("answered")
+
+    task = asyncio.create_task(write())
+    await slow.begun.wait()
+    task.cancel()
+    slow.may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (slow.written_to, slow.followed) == (["a"], [Ended(ANN, "credentials changed")])
 
 
 @pytest.mark.parametrize("status", [304, 400, 401, 403, 500])

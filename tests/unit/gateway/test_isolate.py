@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from contextvars import ContextVar
-from threading import Event, get_ident
+from functools import partial
+from threading import Event, Thread, get_ident
+from threading import enumerate as enumerate_threads
 
 import pytest
 
@@ -18,6 +20,7 @@ from tests.eventually import eventually
 SOON = 0.05
 SOON_BUT_BEGUN = 1.0  # also on a busy machine
 LONG = 30.0
+BURNT_SECONDS = 0.05
 
 label: ContextVar[str] = ContextVar("label", default="")
 
@@ -28,6 +31,14 @@ def lanes() -> Generator[Lanes]:
         Lanes(Threads(count=2, max_lost=3, max_waiting=4), Loops(max_lost=2, grace_seconds=SOON))
     ) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_thread_is_left_behind() -> Generator[None]:
+    """One that spins would take half of the processor time of every test after these."""
+    before = set(enumerate_threads())
+    yield
+    asyncio.run(eventually(partial(have_ended, set(enumerate_threads()) - before)))
 
 
 def spin() -> None:
@@ -219,6 +230,36 @@ async def test_code_that_will_not_be_cancelled_is_left_behind(lanes: Lanes) -> N
     assert await asyncio.to_thread(ended.wait, LONG)
 
 
+async def test_code_that_will_not_be_cancelled_does_not_crowd_out_the_rest_for_ever() -> None:
+    async def stubborn() -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+
+    async def answers() -> int:
+        await asyncio.sleep(0.01)
+        return 1
+
+    loops = Loops(max_tasks=4, max_stubborn=3, grace_seconds=SOON, drain_seconds=SOON)
+    with open_lanes(Lanes(loops=loops)) as lanes:
+        for _ in range(3):
+            with pytest.raises(Overdue):
+                await lanes.loops.run(stubborn, seconds=SOON)
+        with pytest.raises(Overdue):
+            await lanes.loops.run(stubborn, seconds=SOON)
+
+        async def works() -> bool:
+            with suppress(Crowded):
+                return (await lanes.loops.run(answers, seconds=LONG)).value == 1
+            return False
+
+        async def nobody_is_lost() -> bool:
+            return lanes.loops.lost == 0
+
+        await eventually(works)
+        await eventually(nobody_is_lost)
+
+
 @pytest.mark.parametrize("block", [spin, lambda: time.sleep(0.5)], ids=["spinning", "sleeping"])
 async def test_blocking_in_the_rules_loop_stops_neither_the_server_nor_later_rules(
     lanes: Lanes, block: Callable[[], None]
@@ -290,3 +331,43 @@ async def test_closing_does_not_wait_for_what_hangs() -> None:
         await asyncio.sleep(0)
     hanging.cancel()
     release.set()
+
+
+@pytest.mark.parametrize("grace_seconds", [SOON, LONG], ids=["replaced", "not yet replaced"])
+@pytest.mark.parametrize("lane", ["threads", "loops"])
+def test_closing_ends_what_was_given_up_and_still_burns_the_processor(lane: str, grace_seconds: float) -> None:
+    """Nobody looks after it once the loop that it was called from has ended."""
+
+    async def called() -> None:
+        with pytest.raises(Overdue):
+            await (
+                lanes.threads.run(spin, seconds=SOON_BUT_BEGUN)
+                if lane == "threads"
+                else lanes.loops.run(spin_async, seconds=SOON_BUT_BEGUN)
+            )
+        if grace_seconds == SOON:
+            await eventually(partial(lost, lanes))
+
+    before = set(enumerate_threads())
+    with open_lanes(Lanes(loops=Loops(grace_seconds=grace_seconds))) as lanes:
+        asyncio.run(called())
+        begun = set(enumerate_threads()) - before
+        assert begun
+        until_burnt(begun)
+    asyncio.run(eventually(partial(have_ended, begun)))
+
+
+def until_burnt(threads: set[Thread]) -> None:
+    """They have had the processor for a while; on a busy machine that takes longer."""
+    begun = time.process_time()
+    while any(thread.is_alive() for thread in threads) and time.process_time() - begun < BURNT_SECONDS:
+        time.sleep(0.001)
+
+
+async def have_ended(threads: set[Thread]) -> bool:
+    assert not [thread.name for thread in threads if thread.is_alive()]
+    return True
+
+
+async def lost(lanes: Lanes) -> int:
+    return lanes.lost

@@ -3,13 +3,16 @@
 request: admit | pocketbase_route.find | media_type | collections.admitted | query | identify | pass_on or a write
 write:   take_in | record_body | settled_body | inspect | rules before | upstream_body | upstream.exchange
          | account_changes | change sink | rules after | reply
+route:   admit | route_set.find | identify | take_in | run_route (beside the loop) | database | admit again | reply
 sign-in: take_in | struct_fields | upstream.exchange | read_pocketbase_token | records.signed_in
          | sessions.begin or succeed | claims_of | reply
+stream:  serve_stream | hub | reach_clients | audience_of | groups or shared_streams; images.> | watch_images | hub.take
+upload:  serve_socket or serve_tus | transfer | part_store; at the end forwarding.write
 ending:  end_sessions | sessions.end | revocations of every process | identify forgets
 """
 
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +24,7 @@ from redis.asyncio import Redis
 
 from common.adapters.pocketbase import PocketBase, open_pocketbase
 from common.adapters.valkey_connections import open_valkey, valkey_answers
+from common.core.client_address import TrustedProxies
 from common.core.tokens import SigningKey, TrustedIssuer
 from common.serving.background import Loop, running
 from common.serving.health import Probe, operations_app, own_metrics
@@ -36,22 +40,34 @@ from gateway.adapters.pocketbase_http import PocketBaseHttp, open_pocketbase_htt
 from gateway.adapters.valkey_revocations import ValkeyRevocations
 from gateway.adapters.valkey_sessions import ValkeySessions
 from gateway.admit import Admission
-from gateway.core.front_door.client_address import TrustedProxies
+from gateway.core.sessions.notices import Hearer
 from gateway.core.sessions.sealed_session import SessionSeal
 from gateway.core.sessions.session_token import OWN_AUDIENCE, Terms
 from gateway.forward import Forwarding
 from gateway.limit import Limits
 from gateway.observe import Sampling
-from gateway.open_forwarding import RuleParts, build_forwarding, open_rules
+from gateway.open_forwarding import RuleParts, build_forwarding, build_intake, open_rules
 from gateway.open_reads import ReadGround, open_read_ground, terms_of
-from gateway.operator_routes import OperatorGate, operator_rules, operator_sessions, operator_sign_ins
+from gateway.open_realtime import RealtimeParts, build_realtime
+from gateway.open_routes import RouteParts, build_routes, open_provider, open_route_files
+from gateway.open_uploads import build_sweeping, build_uploads
+from gateway.operator_routes import (
+    OperatorGate,
+    operator_file_routes,
+    operator_rules,
+    operator_sessions,
+    operator_sign_ins,
+)
 from gateway.reads.aim import Aims
 from gateway.reads.answer import Reads
 from gateway.reads.explain import Explaining
 from gateway.reads.load import Loading
 from gateway.reads.routes import operator_cache
+from gateway.realtime.passed_streams import PassedStreams
+from gateway.realtime.serve_stream import Streams
 from gateway.report_health import HealthReport
 from gateway.routes import Gateway, install_refusals, router
+from gateway.routing.answer_route import FileRoutes
 from gateway.sessions.ask_pocketbase import TokenQuestions
 from gateway.sessions.end import Endings, Nobody
 from gateway.sessions.hear_revocations import Obedience
@@ -63,14 +79,22 @@ from gateway.sessions.routes import Sessions
 from gateway.sessions.routes import router as session_router
 from gateway.sessions.sign_in import SignIns
 from gateway.settings import Settings
+from gateway.sign_in_by_provider.routes import ByProvider
+from gateway.sign_in_by_provider.routes import router as provider_router
+from gateway.sign_in_by_provider.sign_in import ProviderSignIns, ProviderTerms
+from gateway.uploads.uploads import Uploads
 
 
 class State(TypedDict):
     gateway: Gateway
     forwarding: Forwarding
+    file_routes: FileRoutes
     sessions: Sessions
     reads: Reads
     limits: Limits
+    streams: Streams | None
+    uploads: Uploads
+    by_provider: ByProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +121,7 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
         ) as upstream,
         httpx.AsyncClient(timeout=2, trust_env=False) as parts,
         open_rules(settings, control) as ruled,
+        open_route_files(settings) as routed,
         AsyncExitStack() as opened,
     ):
         own = own_probes(control, valkey)
@@ -104,38 +129,105 @@ async def open_gateway(settings: Settings, place: Place | None = None) -> AsyncG
         key = SigningKey(key_bytes(settings.signing_key))
         collections = PocketBaseCollections(control)
         ground = await opened.enter_async_context(open_read_ground(settings, valkey, collections))
-        sessions = build_sessions(settings, key, valkey, upstream, ground)
+        records = PocketBaseRecords(control)
+        store = build_store(settings, valkey)
+        realtime = build_realtime(
+            settings, ground, records, upstream, store, rules=ruled.judge.rules, collections=collections
+        )
+        passed = PassedStreams(upstream, ruled.judge.rules, realtime.images if realtime else None)
+        parts_of_uploads, sweeping = build_sweeping(settings)
+        sessions = build_sessions(
+            settings, key, valkey, upstream, ground, store=store, realtime=realtime, others=(sweeping, passed)
+        )
         sign_ins = build_sign_ins(settings, key, control, sessions)
         aims = Aims(ground.watch, ruled.judge.rules, ground.limits)
-        loading = Loading(ground.cache, upstream, PocketBaseRecords(control), terms_of(settings))
+        loading = Loading(ground.cache, upstream, records, terms_of(settings))
         proxies = TrustedProxies.parse(settings.trusted_proxies)
         operator = operations_app(own, partial(metrics_of_all, place.directory) if place else own_metrics)
         operator.include_router(operator_router(settings, collections, sessions))
         operator.include_router(impersonation_router(settings, collections, control, sign_ins))
         operator.include_router(rules_router(settings, ruled, collections))
+        operator.include_router(routes_router(settings, routed))
         operator.include_router(explain_router(settings, ground, aims, loading))
         install_refusals(operator)
-        loops = (*sessions.loops, *ruled.loops, *ground_loops(ground, collections))
+        intake = build_intake(settings)
+        provider = await opened.enter_async_context(
+            open_provider(settings, control, sign_ins, collections=collections, limits=ground.limits)
+        )
+        forwarding = build_forwarding(
+            settings,
+            upstream,
+            collections=collections,
+            records=records,
+            endings=sessions.endings,
+            sign_ins=sign_ins,
+            judge=ruled.judge,
+            changes=ground.changes,
+            limits=ground.limits,
+            intake=intake,
+            reach=realtime.reach if realtime else None,
+            passed=passed,
+        )
+        loops = (*sessions.loops, *ruled.loops, *routed.loops, *ground_loops(ground, collections))
+        loops = (*loops, sweeping.run, passed.run)
         async with operations_of(settings, operator, place), running(*loops):
             yield State(
                 reads=build_reads(
                     settings, ground, sessions, sign_ins=sign_ins, collections=collections, aims=aims, loading=loading
                 ),
                 limits=ground.limits,
-                gateway=Gateway(settings.issuer, key.public_jwk, health),
-                forwarding=build_forwarding(
+                gateway=Gateway(settings.issuer, key.public_jwk, health, routed.routes),
+                streams=realtime.streams if realtime else None,
+                forwarding=forwarding,
+                file_routes=build_routes(
                     settings,
-                    upstream,
+                    routed,
+                    control,
                     collections=collections,
-                    records=PocketBaseRecords(control),
                     endings=sessions.endings,
-                    sign_ins=sign_ins,
-                    judge=ruled.judge,
                     changes=ground.changes,
-                    limits=ground.limits,
+                    intake=intake,
+                    provider=provider,
+                    rolled=sign_ins.rolled,
+                ),
+                uploads=build_uploads(settings, parts_of_uploads, forwarding, ground.limits, sessions.callers),
+                by_provider=ByProvider(
+                    provider_sign_ins(
+                        settings,
+                        realtime,
+                        upstream,
+                        collections=collections,
+                        forwarding=forwarding,
+                        limits=ground.limits,
+                        callers=sessions.callers,
+                    ),
+                    proxies,
                 ),
                 sessions=Sessions(sessions.callers, sessions.store, sessions.endings, proxies),
             )
+
+
+def provider_sign_ins(
+    settings: Settings,
+    realtime: RealtimeParts | None,
+    upstream: PocketBaseHttp,
+    *,
+    collections: PocketBaseCollections,
+    forwarding: Forwarding,
+    limits: Limits,
+    callers: Callers,
+) -> ProviderSignIns | None:
+    if realtime is None:
+        return None
+    return ProviderSignIns(
+        realtime.flows,
+        ProviderTerms(settings.issuer, frozenset(settings.oauth2_targets)),
+        upstream,
+        collections,
+        forwarding=forwarding,
+        limits=limits,
+        identifying=callers,
+    )
 
 
 def operator_router(settings: Settings, collections: PocketBaseCollections, sessions: SessionParts) -> APIRouter:
@@ -156,6 +248,11 @@ def rules_router(settings: Settings, ruled: RuleParts, collections: PocketBaseCo
     return operator_rules(OperatorGate(key), ruled.judge.rules, ruled.journal, collections)
 
 
+def routes_router(settings: Settings, routed: RouteParts) -> APIRouter:
+    key = settings.operator_key.get_secret_value() if settings.operator_key else None
+    return operator_file_routes(OperatorGate(key), routed.routes, routed.journal, frozenset(settings.service_routes))
+
+
 def explain_router(settings: Settings, ground: ReadGround, aims: Aims, loading: Loading) -> APIRouter:
     key = settings.operator_key.get_secret_value() if settings.operator_key else None
     return operator_cache(OperatorGate(key), Explaining(ground.cache, aims, loading))
@@ -171,12 +268,24 @@ def own_probes(control: PocketBase, valkey: Redis) -> dict[str, Probe]:
     return {"pocketbase": pocketbase, "valkey": sessions}
 
 
-def build_sessions(
-    settings: Settings, key: SigningKey, valkey: Redis, upstream: PocketBaseHttp, ground: ReadGround
-) -> SessionParts:
-    grace_seconds = settings.session_grace_seconds
+def build_store(settings: Settings, valkey: Redis) -> ValkeySessions:
     seal = SessionSeal(key_bytes(settings.session_key))
-    store = ValkeySessions(valkey, seal, grace_seconds=grace_seconds, max_sessions=settings.max_sessions)
+    return ValkeySessions(
+        valkey, seal, grace_seconds=settings.session_grace_seconds, max_sessions=settings.max_sessions
+    )
+
+
+def build_sessions(
+    settings: Settings,
+    key: SigningKey,
+    valkey: Redis,
+    upstream: PocketBaseHttp,
+    ground: ReadGround,
+    *,
+    store: ValkeySessions,
+    realtime: RealtimeParts | None,
+    others: Sequence[Hearer],
+) -> SessionParts:
     revocations, uses = ValkeyRevocations(valkey), Uses(store)
     outward = BusRevocations(ground.bus) if ground.bus else None
     asking = TokenQuestions(upstream)
@@ -190,19 +299,26 @@ def build_sessions(
         uses,
         confirming=Confirming(asking, ground.watch),
         max_known=settings.known_sessions,
-        grace_seconds=grace_seconds,
+        grace_seconds=settings.session_grace_seconds,
         is_strict=settings.strict_tokens,
     )
-    endings.also_tell(callers)
-    endings.also_tell(ground.watch)
+    others = (ground.watch, *others, *((realtime.hub,) if realtime else ()))
+    for hearer in (callers, *others):
+        endings.also_tell(hearer)
     ground.watch.also_tell(callers)
     obedience = Obedience(endings)
-    listen = partial(revocations.listen, callers, obedience, ground.watch)
+    listen = partial(revocations.listen, callers, obedience, *others)
     loops = (listen, obedience.run, endings.run, uses.run)
     if ground.bus and outward:
         rechecks = Rechecks(ground.bus, store, endings, asking, ground.watch)
         ground.watch.also_tell(rechecks)
-        loops = (*loops, partial(outward.listen, callers, obedience), rechecks.listen, rechecks.sweep)
+        loops = (
+            *loops,
+            *(realtime.loops(revocations) if realtime else ()),
+            partial(outward.listen, callers, obedience),
+            rechecks.listen,
+            rechecks.sweep,
+        )
     return SessionParts(store, endings, callers, loops)
 
 
@@ -234,7 +350,14 @@ def build_reads(
 
 
 def build_sign_ins(settings: Settings, key: SigningKey, control: PocketBase, sessions: SessionParts) -> SignIns:
-    terms = Terms(settings.issuer, settings.audiences, settings.roles_field, frozenset(settings.roles_collections))
+    terms = Terms(
+        settings.issuer,
+        settings.audiences,
+        settings.roles_field,
+        frozenset(settings.roles_collections),
+        settings.tenant_field,
+        settings.clearance_field,
+    )
     return SignIns(
         PocketBaseRecords(control),
         sessions.store,
@@ -263,6 +386,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Admission:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[State]:
         async with open_gateway(settings, place) as state:
+            admission.open(state["streams"])
             yield state
 
     app = FastAPI(
@@ -270,5 +394,7 @@ def create_app(settings: Settings, place: Place | None = None) -> Admission:
     )
     app.include_router(router)
     app.include_router(session_router)
+    app.include_router(provider_router)
     install_refusals(app)
-    return Admission(app, Sampling(settings.log_every_read))
+    admission = Admission(app, Sampling(settings.log_every_read))
+    return admission

@@ -12,7 +12,7 @@ from gateway.core.refusals import UnreadableAnswer
 from gateway.core.request import Call
 from gateway.judging.judge import Hearing, Judge
 from gateway.open_hearing import hearing_of
-from gateway.reply import Reply
+from gateway.reply import Reply, with_successor
 from gateway.sessions.sign_in import SignIns
 
 
@@ -34,7 +34,7 @@ class RecordReads:
 
     async def _answered(self, call: Call, read: Read, hearing: Hearing, answer: UpstreamAnswer, reply: Reply) -> None:
         successor = await self._sign_ins.rolled(call.principal, call.request.headers)
-        headers = [*inbound(answer.headers), ALLOW_ORIGIN, *successor]
+        headers = with_successor([*inbound(answer.headers), ALLOW_ORIGIN], successor)
         if answer.status >= 300 or not hearing.rules.after_answers:
             await reply.stream(answer.status, headers, answer.chunks())
             return

@@ -29,7 +29,7 @@ from gateway.core.uploads.upload_checks import DEFAULT_MAX_PIXELS, accepts, max_
 from gateway.follow_write import Effects, Writing
 from gateway.judging.judge import Hearing, Judge
 from gateway.open_hearing import hearing_of
-from gateway.reply import Reply
+from gateway.reply import Headers, Reply, with_successor
 from gateway.sessions.sign_in import SignIns
 
 ACTIONS: Mapping[str, WriteAction] = {"POST": "create", "PATCH": "update", "DELETE": "delete"}
@@ -73,9 +73,9 @@ class WriteParts:
         changes = account_changes(METHODS[write.action], route, collection, write.fields)
         return Effects(changed_by(write.action, collection, self.collections.known), changes)
 
-    async def headers_back(self, call: Call, answer: UpstreamAnswer) -> list[tuple[bytes, bytes]]:
+    async def headers_back(self, call: Call, answer: UpstreamAnswer) -> Headers:
         successor = await self.sign_ins.rolled(call.principal, call.request.headers)
-        return [*inbound(answer.headers), ALLOW_ORIGIN, *successor]
+        return with_successor([*inbound(answer.headers), ALLOW_ORIGIN], successor)
 
 
 class RecordWrites:
@@ -89,12 +89,22 @@ class RecordWrites:
         hearing = hearing_of(self._parts.judge, call)
         expected = Expected(accepts(collection.file_fields), REFUSALS[action])
         async with taken_in(self._parts.intake, call, incoming, expected) as received:
-            body = await aside(received.size_bytes, settled_record, received, collection)
-            write = await self._parts.checked(meant(call, collection, action, body), collection, body, hearing)
-            request = upstream_write(call, replace(body, fields=dict(write.fields)), action)
-            effects = self._parts.effects(write, collection)
-            async with self._parts.writing.exchange(request, effects, call.principal) as answer:
-                await self._answered(call, write, hearing, answer, reply)
+            await self._written(call, collection, received, hearing, reply)
+
+    async def write(self, call: Call, collection: Collection, received: ReceivedBody, reply: Reply) -> None:
+        """With a body that is here already. Answers, or raises a ServiceError."""
+        await self._written(call, collection, received, hearing_of(self._parts.judge, call), reply)
+
+    async def _written(
+        self, call: Call, collection: Collection, received: ReceivedBody, hearing: Hearing, reply: Reply
+    ) -> None:
+        action = ACTIONS[call.request.method]
+        body = await aside(received.size_bytes, settled_record, received, collection)
+        write = await self._parts.checked(meant(call, collection, action, body), collection, body, hearing)
+        request = upstream_write(call, replace(body, fields=dict(write.fields)), action)
+        effects = self._parts.effects(write, collection)
+        async with self._parts.writing.exchange(request, effects, call.principal) as answer:
+            await self._answered(call, write, hearing, answer, reply)
 
     async def _answered(self, call: Call, write: Write, hearing: Hearing, answer: UpstreamAnswer, reply: Reply) -> None:
         if answer.status >= 300 or not hearing.rules.after_answers:

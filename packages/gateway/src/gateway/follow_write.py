@@ -1,9 +1,10 @@
 """What follows from a call that changes something, before anybody is told that it was done."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.core.front_door.exchange import Upstream, UpstreamAnswer, UpstreamRequest
 from gateway.core.request import Call
@@ -61,7 +62,7 @@ class Writing:
         try:
             async with self._upstream.exchange(request) as answer:
                 is_answered = True
-                await self._follow(effects, answer.status)
+                await to_its_end(self._follow(effects, answer.status))
                 yield answer
         finally:
             if not is_answered:
@@ -84,6 +85,16 @@ class Writing:
     async def _tell(self, effects: Effects) -> None:
         if effects.collections:
             await self._changes.written(sorted(effects.collections))
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Whoever gives up meanwhile waits until it is done."""
+    task = asyncio.create_task(work)  # noqa: TID251 - awaited here, whatever happens
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def effects_of_auth(call: Call, fields: Fields) -> Effects:

@@ -1,7 +1,9 @@
 """One request to PocketBase: who asks, what for, and on to what carries it there and back."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
+from common.core.client_address import TrustedProxies
 from common.core.errors import InvalidRequest, ServiceError
 from gateway.bodies.receive import TOO_LARGE, Incoming
 from gateway.carry_batch import Batches
@@ -10,9 +12,9 @@ from gateway.carry_sign_in import SignInCalls
 from gateway.carry_subscription import Subscriptions
 from gateway.carry_write import ACTIONS, RecordWrites, canonical_query
 from gateway.core.bodies.media_type import of_request
+from gateway.core.bodies.record_body import ReceivedBody
 from gateway.core.body_refusals import TooSlow
 from gateway.core.collections.catalogue import Collection, unknown_to
-from gateway.core.front_door.client_address import TrustedProxies
 from gateway.core.front_door.headers import declared_length
 from gateway.core.front_door.query import MAX_QUERY_BYTES, parse
 from gateway.core.refusals import TooLarge
@@ -22,6 +24,8 @@ from gateway.pass_on import Passing
 from gateway.reply import Reply
 
 __all__ = ["Forwarding", "Request"]
+
+NO_COLLECTION = "The request is for no collection."
 
 
 class Collections(Protocol):
@@ -62,6 +66,24 @@ class Forwarding:
             is_worth_waiting = not incoming.is_whole and not isinstance(error, TooSlow)
             reply.unread = incoming if is_worth_waiting else None
             raise
+
+    async def expected(self, request: Request, principal: Principal | None) -> Collection:
+        """The collection that a request means. Raises a ServiceError for what is refused before its body is there."""
+        call = await self._resolved(request, principal)
+        if call.collection is None:
+            raise InvalidRequest(NO_COLLECTION)
+        return call.collection
+
+    async def write(self, request: Request, principal: Principal | None, received: ReceivedBody, reply: Reply) -> None:
+        """Write a record whose body is here already. Answers, or raises a ServiceError."""
+        call = await self._resolved(request, principal)
+        if call.collection is None:
+            raise InvalidRequest(NO_COLLECTION)
+        await self._writes.write(call, call.collection, received, reply)
+
+    def check_topics(self, topics: Iterable[str]) -> None:
+        """Raises a ServiceError for what may not be subscribed to."""
+        self._subscriptions.check(topics)
 
     async def _carried(self, call: Call, incoming: Incoming, reply: Reply) -> None:
         match call.request.route.kind, call.collection:

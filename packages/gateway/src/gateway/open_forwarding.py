@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from common.adapters.pocketbase import PocketBase
+from common.core.client_address import TrustedProxies
 from common.serving.background import Loop
 from gateway.adapters.http_classifier import open_http_classifier
 from gateway.adapters.pocketbase_control import PocketBaseCollections, PocketBaseRecords
@@ -17,8 +18,8 @@ from gateway.carry_sign_in import SignInCalls
 from gateway.carry_subscription import Subscriptions
 from gateway.carry_write import RecordWrites, WriteParts
 from gateway.core.bodies.body_pace import Pace
-from gateway.core.front_door.client_address import TrustedProxies
 from gateway.core.front_door.exchange import Upstream
+from gateway.core.rule_files.awarded_fields import AwardedFields
 from gateway.core.rule_files.journal import Journal
 from gateway.core.rule_files.moderation import guards_of
 from gateway.core.rule_files.rule_set import RuleSet
@@ -30,6 +31,9 @@ from gateway.judging.moderate import Moderator
 from gateway.judging.run_rule import Runner
 from gateway.limit import Limits
 from gateway.pass_on import Passing
+from gateway.realtime.check_topics import TopicCheck
+from gateway.realtime.passed_streams import PassedStreams
+from gateway.realtime.reach_clients import Reach
 from gateway.sessions.end import Endings
 from gateway.sessions.sign_in import SignIns
 from gateway.settings import Settings
@@ -55,8 +59,11 @@ def build_forwarding(
     judge: Judge,
     changes: ChangeSink,
     limits: Limits,
+    intake: Intake,
+    reach: Reach | None,
+    passed: PassedStreams,
 ) -> Forwarding:
-    writing, intake = Writing(upstream, endings, changes), build_intake(settings)
+    writing = Writing(upstream, endings, changes)
     parts = WriteParts(intake, judge, writing, collections, sign_ins, settings.max_image_pixels)
     sizes = {"max_items": settings.max_batch_requests, "max_bytes": settings.max_batch_bytes}
     return Forwarding(
@@ -73,8 +80,8 @@ def build_forwarding(
             attempts=limits,
             collections=collections,
         ),
-        subscriptions=Subscriptions(upstream, intake, judge.rules, collections),
-        passing=Passing(upstream, writing, intake, limits),
+        subscriptions=Subscriptions(upstream, intake, TopicCheck(judge.rules, collections), passed, reach),
+        passing=Passing(upstream, writing, intake, limits, passed=passed, waiting=reach),
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         max_body_bytes=settings.max_body_bytes,
     )
@@ -101,12 +108,18 @@ async def open_rules(settings: Settings, control: PocketBase) -> AsyncGenerator[
                 lanes,
                 journal,
                 deadline_seconds=settings.rule_deadline_seconds,
-                tells_messages=settings.rule_error_messages,
+                tells_messages=settings.tells_messages,
             )
             rules, loops = FixedRules(RuleSet(moderated=moderated)), ()
             if settings.rules_folder:
                 rules = RuleFolder(settings.rules_folder, lanes, extra=moderated)
                 await rules.load()
-                loops = (rules.watch,) if settings.watch_rules else ()
-            judge = Judge(rules, runner, PocketBaseRecords(control), Moderator(classifier, terms, journal))
+                loops = (rules.watch,) if settings.watches_files else ()
+            moderator = Moderator(classifier, terms, journal)
+            judge = Judge(rules, runner, PocketBaseRecords(control), moderator, awarded_fields(settings))
             yield RuleParts(judge, journal, loops)
+
+
+def awarded_fields(settings: Settings) -> AwardedFields:
+    names = settings.roles_field, settings.tenant_field, settings.clearance_field
+    return AwardedFields.of(settings.roles_collections, *names)

@@ -34,4 +34,11 @@ def metadata_of(call: Call) -> Metadata:
 def asker_of(principal: Principal | None) -> Asker:
     if principal is None:
         return GUEST
-    return Asker(principal.record_id, principal.collection_name, principal.username, principal.roles)
+    return Asker(
+        principal.record_id,
+        principal.collection_name,
+        principal.username,
+        principal.roles,
+        principal.tenant,
+        principal.clearance,
+    )

@@ -8,6 +8,8 @@ from common.core.errors import NotFound
 from gateway.core.collections.catalogue import Collection
 from gateway.core.front_door.headers import bearer_token
 from gateway.core.front_door.pocketbase_route import NOT_FOUND
+from gateway.core.route_files.report import report as route_report
+from gateway.core.route_files.route_set import RouteSet
 from gateway.core.rule_files.journal import Journal
 from gateway.core.rule_files.report import report
 from gateway.core.rule_files.rule_set import RuleSet
@@ -32,6 +34,11 @@ class Rules(Protocol):
     def current(self) -> RuleSet: ...
 
 
+class Routes(Protocol):
+    @property
+    def current(self) -> RouteSet: ...
+
+
 class OperatorGate:
     """A dependency: lets nobody through but the bearer of the key, `Authorization: Bearer <key>`; without a key nobody.
 
@@ -53,6 +60,17 @@ def operator_rules(gate: OperatorGate, rules: Rules, journal: Journal, collectio
     async def told() -> dict[str, Any]:
         names = [collection.name for collection in collections.known]
         return report(rules.current, journal.failures, names or None)
+
+    return router
+
+
+def operator_file_routes(gate: OperatorGate, routes: Routes, journal: Journal, granted: frozenset[str]) -> APIRouter:
+    """The file routes, as `route_files.report.report` shapes them."""
+    router = APIRouter(prefix="/operator", dependencies=[Depends(gate)])
+
+    @router.get("/routes")
+    async def told() -> dict[str, Any]:
+        return route_report(routes.current, journal.failures, granted)
 
     return router
 

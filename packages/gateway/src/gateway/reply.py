@@ -12,6 +12,7 @@ from gateway.core.front_door.cross_origin import ALLOW_ORIGIN
 from gateway.core.refusal_answer import body_of, headers_of, status_of
 
 CLOSE = (b"connection", b"close")
+CACHE_CONTROL = b"cache-control"
 RETRY_AFTER = "Retry-After"  # said of every refusal that has one already
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -58,6 +59,10 @@ class Reply:
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self.end()
 
+    async def piece(self, body: bytes) -> None:
+        """Of an answer that goes on."""
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
     async def end(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -74,6 +79,11 @@ class Reply:
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         await self.unread.pass_over()
         await self.end()
+
+
+def with_successor(headers: Headers, successor: Headers) -> Headers:
+    """Whoever may keep an answer must not keep a token that goes with it."""
+    return [*(item for item in headers if item[0] != CACHE_CONTROL), *successor] if successor else headers
 
 
 def limit_headers(decision: Decision) -> list[tuple[bytes, bytes]]:

@@ -1,10 +1,11 @@
 """What the gateway answers itself: its keys, its discovery document, and how the platform is."""
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
@@ -12,11 +13,20 @@ from common.core.errors import ServiceError
 from gateway.core.front_door.pocketbase_route import nothing_for
 from gateway.core.health_report import as_text, is_healthy, public
 from gateway.core.refusal_answer import body_of, headers_of, shape, status_of
+from gateway.core.route_files.openapi import merged
+from gateway.core.route_files.route_set import RouteSet
 from gateway.report_health import HealthReport
 
 KEYS_MAX_AGE = {"cache-control": "public, max-age=300"}
 
+OPENAPI_VERSION = "1"
+
 router = APIRouter()
+
+
+class Routes(Protocol):
+    @property
+    def current(self) -> RouteSet: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +36,7 @@ class Gateway:
     issuer: str
     public_jwk: dict[str, str]
     health: HealthReport
+    file_routes: Routes
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -68,6 +79,14 @@ def discovery_document(issuer: str) -> dict[str, Any]:
             *("id", "type", "collectionId", "collectionName", "refreshable"),
         ],
     }
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> JSONResponse:
+    """The gateway's own calls and the operator's routes; PocketBase documents its own."""
+    app = cast(FastAPI, request.app)
+    own = get_openapi(title=app.title, version=OPENAPI_VERSION, routes=app.routes)
+    return JSONResponse(merged(own, gateway_of(request).file_routes.current.openapi))
 
 
 @router.api_route("/healthz", methods=["GET", "HEAD"])

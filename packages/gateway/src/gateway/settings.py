@@ -18,9 +18,9 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
+from common.core.client_address import TrustedProxies
 from common.core.rate_limit_rule import InvalidRule
-from common.serving.settings import Key, Names, Port, TelemetrySettings, Url, key_bytes, none_for_nothing
-from gateway.core.front_door.client_address import TrustedProxies
+from common.serving.settings import ExactUrl, Key, Names, Port, TelemetrySettings, Url, key_bytes, none_for_nothing
 from gateway.core.front_door.limits import rules_of
 from gateway.core.rule_files.moderation import ModerationTerms, guards_of
 from gateway.core.sessions.operator_key import MIN_KEY_LENGTH
@@ -50,6 +50,10 @@ class Settings(TelemetrySettings):
     model_config = SettingsConfigDict(
         env_prefix="GATEWAY_", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
     )
+
+    config: Path | None = None
+    """A TOML file of settings in place of `gateway.toml` where the gateway is started: the names below in lower case,
+    without the prefix. What stands in the environment comes first, and what a `.env` beside the file says, last."""
 
     host: str = "127.0.0.1"
     """Address of the public listener."""
@@ -115,7 +119,48 @@ class Settings(TelemetrySettings):
     """The field of an auth record that lists its roles."""
 
     roles_collections: Names = ("users",)
-    """Auth collections whose records may have roles. Only superusers must be able to write the field there."""
+    """Auth collections whose records may have roles. No client writes the field there, whatever PocketBase's rules
+    allow: PocketBase's own dashboard does, rules in Python do, and routes that are granted the service's database."""
+
+    tenant_field: str = ""
+    """The field of an auth record, in the same collections, that names its tenant; none by default. No client writes
+    it."""
+
+    clearance_field: str = ""
+    """The field there that has its clearance, a number or a list of numbers; none by default. No client
+    writes it."""
+
+    identity_server_url: ExactUrl | None = None
+    """An OpenID Connect issuer that `services.authenticate` asks in PocketBase's place, to the letter as its tokens
+    name it (`iss`), with or without a slash at its end; none by default."""
+
+    identity_tenant_id: str = ""
+    """The client that the gateway is there. Without one no issuer is asked."""
+
+    identity_secret: SecretStr = SecretStr("")
+    """The client's secret; empty for a public client."""
+
+    identity_collection: str = "users"
+    """The auth collection that has a record of each of the issuer's users."""
+
+    identity_makes_users: bool = True
+    """Whether a user who comes for the first time gets a record there."""
+
+    identity_scopes: str = "openid profile email"
+    """What is asked of the issuer."""
+
+    identity_roles_claim: str = "realm_access.roles"
+    """The claim of its ID tokens that lists roles; dots lead into claims inside others."""
+
+    identity_tenant_claim: str = "tenant"
+    """The claim that names the tenant."""
+
+    identity_clearance_claim: str = "clearance"
+    """The claim that has the clearance, a number or a list of numbers."""
+
+    oauth2_targets: Names = ()
+    """Pages that a browser may be sent to once it is back from an OAuth2 provider, by their whole addresses. Without
+    one it is shown a page that closes itself."""
 
     client_ids: Names = ("ChatClient", "WebClient")
     """Clients that a login may name in the header X-Client-Id."""
@@ -157,6 +202,35 @@ class Settings(TelemetrySettings):
     max_spool_files: PositiveInt = 2000
     """Files that may wait there at once."""
 
+    uploads_directory: Path | None = None
+    """Where uploads that can be resumed wait for the rest of them, one folder for all workers of the machine. It must
+    be the gateway's own; it is made when it is needed. By default `pocketwire-uploads` in the spool directory."""
+
+    max_upload_bytes: PositiveInt = 16 * GIBIBYTE
+    """What all uploads that can be resumed may take there, by the sizes that they have announced; more are refused with
+    503."""
+
+    max_uploads: PositiveInt = 2000
+    """Uploads that may wait there at once."""
+
+    max_user_upload_bytes: PositiveInt = 4 * GIBIBYTE
+    """What those of one user may take."""
+
+    max_user_uploads: PositiveInt = 32
+    """How many one user may have under way."""
+
+    upload_idle_seconds: PositiveFloat = 3600
+    """How long one waits for more before it is removed."""
+
+    upload_seconds: PositiveFloat = 86_400
+    """How long one may take in all."""
+
+    uploads_from_guests: bool = False
+    """Whether who has not signed in may begin an upload that can be resumed. Guests are counted by their network."""
+
+    upload_sockets: PositiveInt = 1000
+    """WebSockets that files go over, of one process."""
+
     max_image_pixels: PositiveInt = DEFAULT_MAX_PIXELS
     """The largest image that is accepted, width times height."""
 
@@ -174,6 +248,26 @@ class Settings(TelemetrySettings):
 
     rule_error_messages: bool = False
     """Whether the log tells what a rule's exception says, for development: it may quote a record."""
+
+    development_mode: bool = False
+    """Both of these at once, and the same for routes and schemas: files are read again when they change, and the log
+    tells what exceptions say."""
+
+    routes_folder: Path | None = None
+    """The folder of route files. When one of them, or of the schemas, does not load, the gateway does not start."""
+
+    schemas_folder: Path | None = None
+    """The folder of the schemas that mirror them; by default `schemas` beside the routes."""
+
+    service_routes: Names = ()
+    """Paths of routes, as in `/posts/{id}`, whose `db` acts as the gateway itself, past the rules; all others act as
+    their caller."""
+
+    route_deadline_seconds: PositiveFloat = 10
+    """How long a route may take, and each chunk of what it streams; the request is then refused with 503."""
+
+    max_route_body_bytes: PositiveInt = 32 * MEBIBYTE
+    """The largest body that a route is given, and the largest file in it."""
 
     rule_deadline_seconds: PositiveFloat = 2
     """How long one rule may take; the request is then refused with 503."""
@@ -209,7 +303,9 @@ class Settings(TelemetrySettings):
     """Limits in place of the default ones: a JSON object of `{"name": {"limit": 10, "every": 1000, "maxUses": 50}}`,
     times in milliseconds; a limit of 0 is none. Names: `default`, `list`, `view`, `create`, `update`, `delete`, `auth`,
     `files`, `realtime`, `batch`, an endpoint such as `request-otp`, and each of them for one collection: `posts:list`,
-    `users:auth`. Users are counted one by one, guests and all sign-ins by address."""
+    `users:auth`. File routes fall under `routes`, or under a rule of their path: `/posts/*`. A
+    rule `tenant` counts all users of a tenant together as well. Users are counted one by
+    one, guests and all sign-ins by address."""
 
     cache_memory_bytes: PositiveInt = 64 * MEBIBYTE
     """What the kept answers of one process may take in memory."""
@@ -244,7 +340,22 @@ class Settings(TelemetrySettings):
     """Connections to PocketBase for ordinary requests."""
 
     realtime_connections: PositiveInt = 10_000
-    """Realtime streams that may be open at once."""
+    """Realtime streams to PocketBase that may be open at once: one for guests and one for each account with a
+    subscription that only PocketBase can decide; without NATS, one for each client."""
+
+    realtime_clients: PositiveInt = 20_000
+    """Realtime clients that one process holds."""
+
+    realtime_client_bytes: PositiveInt = 256 * 1024
+    """What may wait for one of them; who reads more slowly is cut off."""
+
+    @property
+    def watches_files(self) -> bool:
+        return self.watch_rules or self.development_mode
+
+    @property
+    def tells_messages(self) -> bool:
+        return self.rule_error_messages or self.development_mode
 
     @property
     def moderation(self) -> ModerationTerms:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from gateway.core.bodies.field_names import field_of
 from gateway.core.bodies.record_body import RecordBody, UploadedFile
 from gateway.core.body_refusals import FieldError, InvalidFields
+from gateway.core.uploads.executables import disguised
 from gateway.core.uploads.file_type import IMAGES
 from gateway.core.uploads.image_size import LOOK_BYTES, Hidden, Size, look_into
 from gateway.core.uploads.svg_content import ActiveContent, SvgScan
@@ -38,7 +39,7 @@ async def inspect(body: RecordBody, fields: Mapping[str, FileField], *, refusal:
 async def error_of(field: FileField, file: UploadedFile, max_pixels: int) -> FieldError | None:
     if file.size_bytes > field.max_bytes:
         return too_large(file.filename, field.max_bytes)
-    if error := type_error(field, file):
+    if error := type_error(field, file) or disguised(file.filename, file.declared_type, file.head):
         return error
     if file.detected_type in IMAGES:
         return await image_fault(field, file, max_pixels)

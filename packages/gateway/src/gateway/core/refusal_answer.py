@@ -8,9 +8,12 @@ import orjson
 from common.core import statuses
 from common.core.errors import RateLimited, ServiceError, UpstreamUnavailable
 from gateway.core.body_refusals import InvalidFields, TooSlow
-from gateway.core.refusals import TooLarge, UnreadableAnswer
+from gateway.core.refusals import OtherType, OtherVersion, TooLarge, UnreadableAnswer, WrongChecksum
 
-STATUS = {**statuses.STATUS, TooLarge: 413, TooSlow: 408, UnreadableAnswer: 502}
+TUS = {OtherVersion: 412, OtherType: 415, WrongChecksum: 460}
+"""As the tus protocol has them."""
+
+STATUS = {**statuses.STATUS, TooLarge: 413, TooSlow: 408, UnreadableAnswer: 502, **TUS}
 RETRY_SECONDS = 1
 
 

@@ -31,3 +31,30 @@ class SessionEnded(Unauthenticated):
 
     def __init__(self) -> None:
         super().__init__(self.__doc__)
+
+
+class OtherVersion(ServiceError):
+    """Only version 1.0.0 of the tus protocol is spoken here."""
+
+    code = "other_version"
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+class OtherType(ServiceError):
+    """The body must be of the type application/offset+octet-stream."""
+
+    code = "other_type"
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+class WrongChecksum(ServiceError):
+    """The bytes are not the ones that the checksum is of."""
+
+    code = "wrong_checksum"
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)

@@ -47,4 +47,7 @@ class Call:
     def outbound(self) -> list[tuple[str, str]]:
         """The headers that PocketBase gets, without those that describe a body."""
         token = self.principal.pocketbase_token if self.principal else None
-        return outbound(without_body(self.request.headers), client_address=self.request.address, token=token)
+        tenant = self.principal.tenant if self.principal else ""
+        return outbound(
+            without_body(self.request.headers), client_address=self.request.address, token=token, tenant=tenant
+        )

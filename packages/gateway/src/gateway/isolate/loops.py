@@ -1,7 +1,8 @@
 """Runs awaiting code in an event loop of its own beside the server's, each call with a deadline.
 
 Code that blocks instead of awaiting stops only that loop. When it does not answer any more, it is told to stop and
-another takes its place; what was waiting in it is refused. Code that will not be cancelled is left behind and counted.
+another takes its place; what was waiting in it is refused. Code that will not be cancelled is left behind and counted;
+a loop with too much of it gets nothing new, and is stopped once what else is in it had time to end.
 """
 
 import asyncio
@@ -24,7 +25,9 @@ T = TypeVar("T")
 
 MAX_TASKS = 1000
 MAX_LOST = 4
+MAX_STUBBORN = 50
 GRACE_SECONDS = 1.0
+DRAIN_SECONDS = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +38,7 @@ class Job:
     future: asyncio.Future[Outcome[Any]]
     timer: asyncio.TimerHandle | None = None
     task: asyncio.Task[Outcome[Any]] | None = None
+    has_ended: bool = False
 
     async def outcome(self) -> Outcome[Any]:
         try:
@@ -48,6 +52,8 @@ class OwnLoop:
         self.loop = asyncio.new_event_loop()
         self.loop.set_exception_handler(report_stray)
         self.unfinished = 0  # counted in the server's loop, tasks that will not be cancelled among them
+        self.stubborn = 0
+        self.alarm: asyncio.TimerHandle | None = None  # cancelled as soon as the loop answers
         self._tasks: set[asyncio.Task[Outcome[Any]]] = set()
         self._is_stopping = False
         self.thread = WatchedThread(self._run, "gateway-rules-loop")
@@ -63,6 +69,8 @@ class OwnLoop:
     def stop(self) -> None:
         self._is_stopping = True
         tell(self.loop, self.loop.stop)
+        if self.alarm and not self.alarm.cancelled():
+            self.thread.interrupt_if_busy()
 
     def _start(self, job: Job) -> None:
         job.task = self.loop.create_task(job.outcome(), context=job.context)
@@ -80,6 +88,7 @@ class OwnLoop:
 
     def _finished(self, job: Job, outcome: Outcome[Any]) -> None:
         self.unfinished -= 1
+        job.has_ended = True
         if job.timer:
             job.timer.cancel()
         if not job.future.done():
@@ -103,11 +112,19 @@ class OwnLoop:
 
 class Loops:
     def __init__(
-        self, *, max_tasks: int = MAX_TASKS, max_lost: int = MAX_LOST, grace_seconds: float = GRACE_SECONDS
+        self,
+        *,
+        max_tasks: int = MAX_TASKS,
+        max_lost: int = MAX_LOST,
+        max_stubborn: int = MAX_STUBBORN,
+        grace_seconds: float = GRACE_SECONDS,
+        drain_seconds: float = DRAIN_SECONDS,
     ) -> None:
         self._max_tasks = max_tasks
         self._max_lost = max_lost
+        self._max_stubborn = max_stubborn
         self._grace_seconds = grace_seconds
+        self._drain_seconds = drain_seconds
         self._own: OwnLoop | None = None
         self._lost: set[WatchedThread] = set()
 
@@ -136,6 +153,8 @@ class Loops:
             raise
 
     def close(self) -> None:
+        for thread in self._lost:
+            thread.interrupt_if_busy()
         if self._own:
             self._own.stop()
             self._own = None
@@ -152,19 +171,32 @@ class Loops:
     def _give_up(self, own: OwnLoop, job: Job) -> None:
         own.cancel(job)
         server = asyncio.get_running_loop()
-        alarm = server.call_later(self._grace_seconds, self._replace, own)
-        tell(own.loop, tell, server, alarm.cancel)
+        own.alarm = server.call_later(self._grace_seconds, self._replace, own)
+        tell(own.loop, tell, server, own.alarm.cancel)
+        server.call_later(self._grace_seconds, self._leave_behind, own, job)
         if not job.future.done():
             job.future.set_exception(Overdue(has_begun=job.task is not None))
 
     def _replace(self, own: OwnLoop) -> None:
         if own is not self._own:
             return
-        logger.warning("the rules' loop was given up: a rule with async blocks it", lost=self.lost + 1)
-        self._lost.add(own.thread)
-        self._own = None
+        logger.warning("a loop was given up: something with async blocks it", lost=self.lost + 1)
+        self._retire(own)
         own.stop()
         own.thread.chase()
+
+    def _leave_behind(self, own: OwnLoop, job: Job) -> None:
+        if job.has_ended or own is not self._own:
+            return
+        own.stubborn += 1
+        if own.stubborn >= self._max_stubborn:
+            logger.warning("a loop is given up: much in it will not be cancelled", lost=self.lost + 1)
+            self._retire(own)
+            asyncio.get_running_loop().call_later(self._drain_seconds, own.stop)
+
+    def _retire(self, own: OwnLoop) -> None:
+        self._lost.add(own.thread)
+        self._own = None
 
 
 def report_stray(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

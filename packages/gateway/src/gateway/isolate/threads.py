@@ -92,7 +92,9 @@ class Threads:
         return cast(Outcome[T], await job.future)
 
     def close(self) -> None:
-        """Threads end after what they are doing."""
+        """Threads end after what they are doing; those that were given up and still burn the processor, now."""
+        for thread in self._lost:
+            thread.interrupt_if_busy()
         for _ in self._working:
             self._jobs.put(None)
         self._working.clear()

@@ -23,6 +23,7 @@ class WatchedThread(Thread):
     def __init__(self, target: Callable[[], None], name: str) -> None:
         super().__init__(target=target, name=name, daemon=True)
         self._clock: int | None = None
+        self._spent_before = 0.0
 
     def run(self) -> None:
         # asked here because asking for the clock of a thread that has ended may crash the process
@@ -32,17 +33,23 @@ class WatchedThread(Thread):
 
     def chase(self) -> None:
         """From now on, until it has ended, it is interrupted whenever it is found busy. Call in the server's loop."""
+        self._spent_before = self._spent()
         self._look_later(LOOK_SECONDS)
 
-    def _look_later(self, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._look, self._spent())
-
-    def _look(self, spent_before: float) -> None:
-        if not self.is_alive():
-            return
-        if self._spent() - spent_before > BUSY_SECONDS:
+    def interrupt_if_busy(self) -> None:
+        """Since the last look, that is."""
+        spent = self._spent()
+        if self.is_alive() and spent - self._spent_before > BUSY_SECONDS:
             self._interrupt()
-        self._look_later(LOOK_AGAIN_SECONDS)
+        self._spent_before = spent
+
+    def _look_later(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        self.interrupt_if_busy()
+        if self.is_alive():
+            self._look_later(LOOK_AGAIN_SECONDS)
 
     def _spent(self) -> float:
         """Seconds of processor time; where nobody counts them, every thread looks busy."""

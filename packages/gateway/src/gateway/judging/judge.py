@@ -1,6 +1,7 @@
 """Puts every read and write before the rules, and lets through what all of them let through.
 
-write: validate | before | moderate -> PocketBase -> after         read: before -> cache or PocketBase -> after
+write: awarded fields | validate | before | moderate -> PocketBase -> after
+read:  before -> cache or PocketBase -> after
 
 A hearing keeps to the rule set it began with. A verdict is what one call returns or raises, and every rule gets a
 context of its own, so neither concurrent requests nor what a rule has left running can mix anything up.
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from gateway.core.bodies.field_names import modified
 from gateway.core.operation import Operation, Read, Write
 from gateway.core.rule_files.answer import Answer
+from gateway.core.rule_files.awarded_fields import AwardedFields
 from gateway.core.rule_files.context import Asker, Context, Metadata
 from gateway.core.rule_files.model_validation import without_undeclared
 from gateway.core.rule_files.outcome import Misruled, changed
@@ -53,6 +55,7 @@ class Judge:
     runner: Runner
     records: StoredRecords
     moderator: Moderator
+    awarded: AwardedFields = field(default_factory=AwardedFields)
     max_record_bytes: int = MAX_RECORD_BYTES
     max_answer_bytes: int = MAX_ANSWER_BYTES
 
@@ -71,7 +74,8 @@ class Hearing:
     metadata: Metadata
 
     async def before_write(self, write: Write) -> Write:
-        """What is to be written in its place."""
+        """What is to be written in its place. A rule may write what the client may not."""
+        self.judge.awarded.check(write)
         self.rules.check_loaded()
         if self.rules.changes(write):
             check_spellings(write)

@@ -13,6 +13,7 @@ from cachetools import TTLCache
 from starlette.types import Scope
 
 from common.cache import Answer, Cache
+from common.core.client_address import FORWARDED_FOR, TrustedProxies
 from common.core.errors import UpstreamUnavailable
 from gateway.bodies.receive import Incoming, watched
 from gateway.core.caching.kept_answer import (
@@ -26,13 +27,12 @@ from gateway.core.caching.kept_answer import (
     x_cache,
 )
 from gateway.core.collections.catalogue import Collection
-from gateway.core.front_door.client_address import FORWARDED_FOR, TrustedProxies
 from gateway.core.front_door.query import Kind
 from gateway.core.sessions.principal import Principal
 from gateway.limit import Limits
 from gateway.reads.aim import Aimed, Aims, Ask, Place, member_key, member_of
 from gateway.reads.load import Loading, Terms, sent_of
-from gateway.reply import Reply
+from gateway.reply import Reply, with_successor
 from gateway.sessions.identify import Callers
 
 MAX_OVERLONG = 4096
@@ -124,6 +124,9 @@ class Reads:
     async def identify(self, headers: list[RawHeader], address: str, *, may_be_stale: bool) -> Principal | None:
         return await self._callers.identify(headers, address=address, may_be_stale=may_be_stale)
 
+    async def again(self, principal: Principal, token: str, address: str) -> Principal:
+        return await self._callers.again(principal, token, address)
+
     def canonical(self, spelling: str | None) -> str:
         """The name of a collection; all that are not known count under no name."""
         found = self._catalogue.found(spelling) if spelling else None
@@ -180,8 +183,8 @@ class Reads:
         headers = (*kept.headers, said)
         if said == STALE:
             headers = (*headers, (b"age", b"%d" % answer.age_seconds))
-        if aimed.place.kind != "file" and (rolled := await self._rolled(ask.principal, ask.headers)):
-            headers = (*(item for item in headers if item[0] != b"cache-control"), *rolled)
+        if aimed.place.kind != "file":
+            headers = with_successor(headers, await self._rolled(ask.principal, ask.headers))
         asked = b",".join(value for name, value in ask.headers if name == b"if-none-match")
         if kept.status == 200 and is_known_to_client(kept.etag, asked):
             await reply.whole(304, not_modified(headers))

@@ -104,6 +104,7 @@ class Loading:
 def sent_of(ask: Ask) -> list[tuple[str, str]]:
     """The headers that PocketBase gets for an answer that is to be kept: whole, unpacked, on no condition."""
     token = ask.principal.pocketbase_token if ask.principal else None
-    sent = outbound(ask.headers, client_address=ask.address, token=token)
+    tenant = ask.principal.tenant if ask.principal else ""
+    sent = outbound(ask.headers, client_address=ask.address, token=token, tenant=tenant)
     kept = [item for item in sent if item[0] not in _NOT_FOR_A_WHOLE_ANSWER and not item[0].startswith("if-")]
     return [*kept, ("Accept-Encoding", "identity")]

@@ -78,6 +78,11 @@ class RecordWatch:
         self._doubting.append(doubting)
 
     @property
+    def rules(self) -> str:
+        """The fingerprint of the collections that `plans` were made from; empty while it is not known which hold."""
+        return self._known if self.plans is not None else ""
+
+    @property
     def is_current(self) -> bool:
         return self.plans is not None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from gateway.core.body_refusals import MalformedBody
-from gateway.core.front_door.request_path import is_control
+from gateway.core.front_door.request_path import has_control
 
 BROKEN_HEAD = "A part of the form has a head that cannot be read."
 MAX_NAME_CHARACTERS = 300
@@ -54,7 +54,7 @@ def parsed(headers: Sequence[tuple[str, str]]) -> PartHead:
 
 def parameters_of(disposition: str) -> dict[str, str]:
     found = _DISPOSITION.fullmatch(disposition)
-    if not found or any(map(is_control, disposition)):
+    if not found or has_control(disposition):
         raise MalformedBody(BROKEN_HEAD)
     listed = [(name.lower(), unquoted(value)) for name, value in _PARAMETERS.findall(found[1])]
     if len(dict(listed)) != len(listed):
@@ -72,7 +72,7 @@ def extended(value: str) -> str:
         text = unquote_to_bytes(found[1]).decode("utf-8") if found else ""
     except UnicodeDecodeError as error:
         raise MalformedBody(BROKEN_HEAD) from error
-    if not text or any(map(is_control, text)):
+    if not text or has_control(text):
         raise MalformedBody(BROKEN_HEAD)
     return text
 

@@ -84,18 +84,20 @@ def texts_of(pairs: Pairs, known: Mapping[str, Shape]) -> dict[str, Any]:
 
 
 def oauth2_redirect_form(received: ReceivedBody) -> UpstreamBody:
-    """What a provider posts to `/api/oauth2-redirect`. Stays a form: PocketBase reads Apple's `user` from nothing else.
+    """Stays a form: PocketBase reads Apple's `user` from nothing else. Raises MalformedBody unless it was one."""
+    document = urlencode(oauth2_redirect_fields(received)).encode("ascii")
+    return UpstreamBody("application/x-www-form-urlencoded", len(document), (document,))
 
-    Raises MalformedBody unless it was one.
-    """
+
+def oauth2_redirect_fields(received: ReceivedBody) -> dict[str, str]:
+    """What a provider posts to `/api/oauth2-redirect`. Raises MalformedBody unless it was a form."""
     if received.pairs is None or received.files:
         raise MalformedBody(NO_FORM)
     told: dict[str, str] = {}
     for name, value in received.pairs:
         if name in _OAUTH2_REDIRECT:
             told.setdefault(name, value)
-    document = urlencode(told).encode("ascii")
-    return UpstreamBody("application/x-www-form-urlencoded", len(document), (document,))
+    return told
 
 
 def check_spelling(fields: Mapping[str, Any], known: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from gateway.core.bodies.json_body import as_object, parsed_object
 from gateway.core.bodies.struct_bodies import check_spelling
 from gateway.core.front_door.headers import is_the_clients
 from gateway.core.front_door.query import parse
-from gateway.core.front_door.request_path import is_control
+from gateway.core.front_door.request_path import has_control
 
 MISREAD = "A topic could be read in more than one way."
 NOT_YOURS = "A topic has a header that is not the client's to say."
@@ -35,7 +35,7 @@ def topics_of(subscriptions: Iterable[object]) -> list[Topic]:
 
 
 def topic_of(text: str) -> Topic:
-    if "#" in text or any(map(is_control, text)):
+    if "#" in text or has_control(text):
         raise InvalidRequest(MISREAD)
     name, _, query = text.partition("?")
     options = parsed_object(parse(query.encode("utf-8", "surrogatepass")).get("options").encode() or b"null")

@@ -86,7 +86,7 @@ class Plans:
 
     def __init__(self, schema: Schema, enriched: frozenset[str] = frozenset()) -> None:
         self.schema = schema
-        self._enriched = enriched
+        self.enriched = enriched
         self._kept: dict[PlanName, Plan] = {}
 
     def plan(
@@ -125,7 +125,7 @@ class Plans:
         clauses = clauses_of(read, self.schema)
         uses = all_uses(clauses, self.schema, asker)
         collections = touched(clauses, (use for used in uses.values() for use in used), self.schema, asker)
-        enriched = sorted(collection.name for collection in clauses.shown if collection.id in self._enriched)
+        enriched = sorted(collection.name for collection in clauses.shown if collection.id in self.enriched)
         if enriched:
             return never(ENRICHED.format(enriched[0])), ids_of(collections)
         return verdict_of(read, clauses, uses, collections, asker), ids_of(collections)

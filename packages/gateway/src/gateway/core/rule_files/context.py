@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias
 
 from gateway.core.bodies.field_names import field_of
 from gateway.core.bodies.json_values import copied
-from gateway.core.front_door.headers import RawHeaders
+from gateway.core.front_door.headers import RawHeaders, says_the_tenant
 from gateway.core.operation import Action, Operation, Upload, Write
 
 StoredRecord: TypeAlias = Mapping[str, Any]
@@ -21,12 +21,14 @@ _SECRET_HEADERS = frozenset({b"authorization", b"cookie", b"proxy-authorization"
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks, as far as rules may know: a guest has no id. Roles are those of the sign-in."""
+    """Who asks, as far as rules may know: a guest has no id. Roles, tenant and clearance are those of the sign-in."""
 
     id: str = ""
     collection: str = ""
     username: str = ""
     roles: frozenset[str] = frozenset()
+    tenant: str = ""
+    highest_clearance: int = 0
 
     @property
     def is_authenticated(self) -> bool:
@@ -68,10 +70,11 @@ class Metadata:
 
 
 def readable_headers(headers: RawHeaders) -> Mapping[str, str]:
-    """The first of each name, as PocketBase reads them, without those that would let a rule act as the client."""
+    """The first of each name, as PocketBase reads them, without those that would let a rule act as the
+    client, and without his word on what his tenant is."""
     readable: dict[str, str] = {}
     for name, value in headers:
-        if name.lower() not in _SECRET_HEADERS:
+        if name.lower() not in _SECRET_HEADERS and not says_the_tenant(name):
             readable.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
     return MappingProxyType(readable)
 
