@@ -51,6 +51,22 @@ class ChatClient:
         payload = await self.until("ack", lambda payload: payload["client_msg_id"] == client_msg_id)
         return payload["cacheID"]
 
+    def place(self) -> str:
+        """Where it stands, to resume from there."""
+        epoch, sequence = "", 0
+        for frame in self.heard:
+            payload = frame["payload"]
+            match frame["type"]:
+                case "resumed":
+                    epoch, sequence = payload["epoch"], max(sequence, payload["cacheID"])
+                case "chat_message" | "private_chat_message":
+                    sequence = payload["cacheID"]
+                case "message_edited" | "message_deleted":
+                    sequence = payload["sequence"]
+                case _:
+                    pass
+        return f"{epoch}.{sequence}"
+
     def messages(self) -> list[tuple[int, str]]:
         """Public messages in the order in which they came, history first."""
         found: list[tuple[int, str]] = []
@@ -64,10 +80,12 @@ class ChatClient:
 
 
 @asynccontextmanager
-async def chatting(url: str, token: str | None, **more: Any) -> AsyncGenerator[ChatClient]:
-    """Connected and welcomed: `connected_users` is the last frame of a welcome."""
-    query = f"?token={token}" if token else ""
-    async with connect(f"{url}{query}", proxy=None, **more) as socket:
+async def chatting(url: str, token: str | None, *, resume: str = "", **more: Any) -> AsyncGenerator[ChatClient]:
+    """Connected and welcomed: `connected_users` is the last frame of a welcome. What nobody reads is taken in all the
+    same, or the word that the socket is closed would wait behind it."""
+    asked = [f"token={token}" if token else "", f"resume={resume}" if resume else ""]
+    query = "".join(f"{mark}{part}" for mark, part in zip("?&", filter(None, asked), strict=False))
+    async with connect(f"{url}{query}", proxy=None, max_queue=None, **more) as socket:
         client = ChatClient(socket)
         await client.until("connected_users")
         yield client

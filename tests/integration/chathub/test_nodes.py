@@ -1,6 +1,7 @@
 """Two nodes over one log and one database."""
 
 import asyncio
+import secrets
 from collections.abc import Generator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.servers.chathub import Chathub
 from tests.servers.issuer import Issuer
 
 MESSAGES = 60
+RUN = secrets.token_hex(4)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def other(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
 
 async def chatter(client: ChatClient, name: str) -> None:
     for number in range(MESSAGES):
-        await client.say(f"{name} {number}")
+        await client.say(f"{RUN} {name} {number}")
 
 
 async def test_everybody_on_both_nodes_hears_the_same_sequence_and_it_is_what_is_stored(
@@ -37,16 +39,31 @@ async def test_everybody_on_both_nodes_hears_the_same_sequence_and_it_is_what_is
             tasks.create_task(chatter(ann, "ann"))
             tasks.create_task(chatter(bob, "bob"))
         for client in (ann, bob):
-            await client.hear(f"ann {MESSAGES - 1}")
-            await client.hear(f"bob {MESSAGES - 1}")
-        assert ann.messages() == bob.messages()
-        heard = [(sequence, text) for sequence, text in ann.messages() if text.startswith(("ann ", "bob "))]
+            await client.hear(f"{RUN} ann {MESSAGES - 1}")
+            await client.hear(f"{RUN} bob {MESSAGES - 1}")
+        heard, too = [[one for one in client.messages() if one[1].startswith(RUN)] for client in (ann, bob)]
+        assert heard == too
         assert len(set(heard)) == 2 * MESSAGES
     connection = await asyncpg.connect(database_url)
-    query = "select cache_id, message from chatserver.chat_messages where message ~ '^(ann|bob) ' order by cache_id"
-    rows = await eventually(lambda: connection.fetch(query), lambda rows: len(rows) >= 2 * MESSAGES)
+    query = "select cache_id, message from chatserver.chat_messages where message like $1 order by cache_id"
+    rows = await eventually(lambda: connection.fetch(query, f"{RUN} %"), lambda rows: len(rows) >= 2 * MESSAGES)
     assert [tuple(row) for row in rows] == heard
     await connection.close()
+
+
+async def test_who_writes_and_who_has_read_is_told_across_nodes_and_not_kept(
+    node: Chathub, other: Chathub, tokens: Issuer
+) -> None:
+    async with (
+        chatting(node.ws, tokens.token("ann")) as ann,
+        chatting(other.ws, tokens.token("ann")) as ann_too,
+        chatting(other.ws, tokens.token("bob")) as bob,
+    ):
+        await ann.send(type="typing", channel="general")
+        assert await bob.until("typing") == {"id": "ann", "username": "Ann", "channel": "general"}
+        await ann.send(type="read", recipient_id="bob", cacheID=7)
+        expected = {"id": "ann", "username": "Ann", "recipient_id": "bob", "cacheID": 7}
+        assert await bob.until("read") == await ann_too.until("read") == expected
 
 
 async def test_a_whisper_crosses_nodes(node: Chathub, other: Chathub, tokens: Issuer) -> None:

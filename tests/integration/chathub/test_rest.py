@@ -1,5 +1,7 @@
 """What is asked over HTTP, and by whom."""
 
+import asyncio
+import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -156,7 +158,7 @@ async def test_messages_are_found_newest_first_page_by_page(
     assert (answer.json()["type"], answer.json()["sender"]) == ("message_search_result", "server")
     page = answer.json()["payload"]
     assert ([message["message"] for message in page["messages"]], page["has_more"]) == (expected[3:], False)
-    assert set(page["messages"][0]) == {"id", "owner_id", "username", "channel", "message", "authored_at"}
+    assert set(page["messages"][0]) == {"id", "cacheID", "owner_id", "username", "channel", "message", "authored_at"}
     first = (await http.get("/messages", headers=user, params={"channel": "general", "limit": 2})).json()["payload"]
     assert ([message["message"] for message in first["messages"]], first["has_more"]) == (expected[:2], True)
 
@@ -180,3 +182,19 @@ async def test_whispers_are_never_found(
         await ann.hear("public pangolin")
     found = await eventually(lambda: messages(http, admin, keyword="pangolin"))
     assert found == ["public pangolin"]
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1073741824", "Transfer-Encoding: chunked"])
+async def test_nobody_fills_the_memory_with_a_body(node: Chathub, framing: str) -> None:
+    head = f"POST /channels HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{framing}\r\n\r\n"
+    chunks = [b"10000\r\n" + b" " * 0x10000 + b"\r\n"] * 20 if "chunked" in framing else []
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+        writer.write(b"".join((head.encode(), *chunks)))
+        status, _, rest = (await reader.readuntil(b"}")).partition(b"\r\n")
+        writer.close()
+    assert status == b"HTTP/1.1 413 Request Entity Too Large"
+    assert json.loads(rest.partition(b"\r\n\r\n")[2]) == {
+        "code": "invalid_request",
+        "message": "The body is too large.",
+    }

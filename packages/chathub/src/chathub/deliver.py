@@ -8,10 +8,12 @@ from typing import Protocol
 
 import structlog
 
-from chathub.core.bus_messages import Position, Stored, Unreadable, read_message
+from chathub.core.bus_messages import Message, Position, Stored, Unreadable, read_message
 from chathub.core.hub import Hub
 from chathub.core.recent import TAIL
+from chathub.core.resume import LogBounds
 from chathub.core.room_feed import Duplicate, Gap, RoomFeed
+from chathub.observe import DELIVERED, GAPS, POSITION
 from common.core.errors import UpstreamUnavailable
 
 logger = structlog.get_logger(__name__)
@@ -22,37 +24,28 @@ RETRY_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class LogState:
-    """`first` and `last` are sequences; `last` is `first - 1` while the log is empty."""
-
-    epoch: int
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
 class Arrived:
     sequence: int
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Messages may have been missed that were published before this moment."""
+
+
 class Live(Protocol):
-    async def next(self, seconds: float) -> Arrived | None:
+    async def next(self, seconds: float) -> Arrived | Interrupted | None:
         """The next message heard, or None after a silence. Messages may be missing or come twice."""
         ...
 
 
 class Log(Protocol):
-    @property
-    def connections(self) -> int:
-        """Grows whenever the connection to the log is made anew."""
-        ...
-
-    async def ensure(self) -> LogState:
+    async def ensure(self) -> LogBounds:
         """Make the log, or bring it to its settings. Raises UpstreamUnavailable, as all of these do."""
         ...
 
-    async def state(self) -> LogState:
+    async def state(self) -> LogBounds:
         """Raises LogReplaced when there is none."""
         ...
 
@@ -64,8 +57,14 @@ class Log(Protocol):
 
 
 class History(Protocol):
-    async def recent(self) -> Sequence[Stored]:
-        """The last public messages in PostgreSQL, oldest first. Raises UpstreamUnavailable."""
+    async def before(self, at: Position) -> Sequence[Stored]:
+        """The last public messages before a place in the log, oldest first. Raises UpstreamUnavailable."""
+        ...
+
+
+class Audience(Protocol):
+    async def known(self, message: Message) -> None:
+        """Return once it is known here who may see it, within a bounded time. Returns at once for nearly all."""
         ...
 
 
@@ -74,15 +73,15 @@ class LogReplaced(UpstreamUnavailable):
 
 
 class Delivery:
-    def __init__(self, log: Log, history: History, hub: Hub) -> None:
+    def __init__(self, log: Log, history: History, hub: Hub, audience: Audience) -> None:
         self._log = log
         self._history = history
+        self._audience = audience
         self._hub = hub
         self._feed = RoomFeed(0)
         self._epoch: int | None = None
         self._caught_up = False
-        self._connections = 0
-        self._checked_at = 0.0
+        self._check_at = 0.0
 
     def caught_up(self) -> bool:
         """Whether the history is complete, so that somebody may enter."""
@@ -100,32 +99,38 @@ class Delivery:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self) -> None:
-        connections = self._log.connections
         async with self._log.following() as live:  # before the past is read, so that nothing falls between
             await self._catch_up(await self._log.ensure())
-            self._checked(connections)
+            self._check_after(CHECK_SECONDS)
             logger.info("following the log", position=self._feed.position)
             while True:
                 await self._step(live)
 
-    async def _catch_up(self, state: LogState) -> None:
+    async def _catch_up(self, state: LogBounds) -> None:
         if state.epoch != self._epoch:
             await self._begin(state)
         await self._read_until(state.last)
         self._caught_up = True
 
-    async def _begin(self, state: LogState) -> None:
+    async def _begin(self, state: LogBounds) -> None:
         first = state.first if self._epoch is not None else max(state.first, state.last + 1 - TAIL)
-        persisted = await self._history.recent() if self._epoch is None else ()
+        at = Position(state.epoch, first)
+        if self._epoch is None:
+            self._hub.recent.begin(await self._history.before(at), at)
+        else:
+            self._hub.interrupt(at, "other_log")
         self._feed = RoomFeed(first - 1)
-        self._hub.recent.begin(persisted, Position(state.epoch, first))
         self._epoch = state.epoch
 
     async def _step(self, live: Live) -> None:
-        arrived = await live.next(SILENCE_SECONDS)
-        if arrived is not None:
-            await self._accept(arrived)
-        if self._check_is_due():
+        match await live.next(SILENCE_SECONDS):
+            case Arrived() as arrived:
+                await self._accept(arrived)
+            case Interrupted():
+                self._check_after(0)
+            case None:
+                pass
+        if asyncio.get_running_loop().time() >= self._check_at:
             await self._check()
 
     async def _accept(self, arrived: Arrived) -> None:
@@ -133,47 +138,58 @@ class Delivery:
             case Duplicate():
                 return
             case Gap(_, last):
+                GAPS.inc()
                 await self._read_until(last)
                 await self._accept(arrived)
             case _:
-                self._deliver(arrived)
+                await self._deliver(arrived)
 
     async def _read_until(self, last: int) -> None:
         if last <= self._feed.position:
             return
         async for arrived in self._log.read(self._feed.position + 1, last):
-            self._feed.skip_to(arrived.sequence - 1)
+            await self._pass_over(arrived.sequence - 1)
             if not isinstance(self._feed.accept(arrived.sequence), Duplicate):
-                self._deliver(arrived)
-        self._feed.skip_to(last)
+                await self._deliver(arrived)
+        await self._pass_over(last)
 
-    def _deliver(self, arrived: Arrived) -> None:
+    async def _pass_over(self, last: int) -> None:
+        """What is not in the log up to here was deleted one by one, or the log forgot it before it came here."""
+        if self._epoch is None or last <= self._feed.position:
+            return
+        state = await self._log.state()
+        if state.epoch == self._epoch and state.first > self._feed.position + 1:
+            logger.warning("messages missed for good", position=self._feed.position, first=state.first)
+            self._hub.interrupt(Position(self._epoch, state.first), "expired")
+            self._feed.skip_to(state.first - 1)
+        self._feed.skip_to(last)
+        self._hub.recent.passed(Position(self._epoch, last))
+
+    async def _deliver(self, arrived: Arrived) -> None:
         assert self._epoch is not None  # noqa: S101 - nothing arrives before the log is known
         try:
             message = read_message(arrived.data)
         except Unreadable as error:
             logger.warning("message left out", sequence=arrived.sequence, error=str(error))
         else:
+            await self._audience.known(message)
+            DELIVERED.inc()
+            POSITION.set(arrived.sequence)
             self._hub.deliver(Stored(Position(self._epoch, arrived.sequence), message))
 
-    def _check_is_due(self) -> bool:
-        """At once after a reconnection, else now and then: a lost message is noticed even if none follows it."""
-        late = asyncio.get_running_loop().time() - self._checked_at > CHECK_SECONDS
-        return late or self._connections != self._log.connections
-
     async def _check(self) -> None:
-        connections = self._log.connections
+        """At once after an interruption, else now and then: what was lost is noticed even if nothing follows it."""
         try:
             state = await self._log.state()
         except LogReplaced:
             raise
         except UpstreamUnavailable:
-            return  # it is away; what is missed meanwhile is read when it is back
+            self._check_after(RETRY_SECONDS)  # it is away; what is missed meanwhile is read when it is back
+            return
         if state.epoch != self._epoch:
             raise LogReplaced("The log was made anew.")
         await self._read_until(state.last)
-        self._checked(connections)
+        self._check_after(CHECK_SECONDS)
 
-    def _checked(self, connections: int) -> None:
-        self._connections = connections
-        self._checked_at = asyncio.get_running_loop().time()
+    def _check_after(self, seconds: float) -> None:
+        self._check_at = asyncio.get_running_loop().time() + seconds

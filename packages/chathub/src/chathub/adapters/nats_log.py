@@ -1,21 +1,19 @@
 """The chat log: one JetStream stream, and the copies of its messages that NATS republishes."""
 
+import asyncio
+import secrets
+from base64 import b64decode
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import nats.errors
-import nats.js.errors
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-from nats.js import JetStreamContext
+import msgspec
 from nats.js.api import (
     AckPolicy,
     ConsumerConfig,
     DeliverPolicy,
     DiscardPolicy,
-    Header,
     RePublish,
     RetentionPolicy,
     StorageType,
@@ -23,113 +21,184 @@ from nats.js.api import (
     StreamInfo,
 )
 
-from chathub.core.bus_messages import Message, Position, encode, message_key, subject_of
-from chathub.deliver import Arrived, LogReplaced, LogState
+from chathub.core.bus_messages import (
+    Amendment,
+    Message,
+    Position,
+    Stored,
+    Unreadable,
+    encode,
+    message_key,
+    read_message,
+    subject_of,
+    superseded,
+)
+from chathub.core.resume import LogBounds
+from chathub.deliver import Arrived, Interrupted, LogReplaced
 from chathub.persist import Pending
+from chathub.vouch import Place
+from common.adapters.nats_bus import Bus
+from common.adapters.nats_jetstream import ask, stream_info
+from common.adapters.nats_link import Link, deadline_in
+from common.adapters.nats_listening import Gap, Listening
+from common.adapters.nats_pulling import Handed, Pull, ensure_consumer
 from common.core import subjects
-from common.core.errors import UpstreamUnavailable
+from common.core.errors import NotFound, ServiceError, UpstreamUnavailable
 
 STREAM = subjects.CHAT_STREAM
-PERSISTING = "persist"
-"""The durable consumer that all nodes share: each message is handed to one of them."""
 
 APPEND_SECONDS = 5.0
 ASK_SECONDS = 3.0
 READ_BATCH = 500
-REPEAT_WINDOW_SECONDS = 120
-PERSIST_SECONDS = 15.0
+REPEAT_WINDOW_SECONDS = 300
+PERSIST_SECONDS = 5.0
+"""After which what was handed out is handed out again, so that what a lost connection swallowed has its rows soon."""
+UNCONFIRMED = 50_000
+"""What all nodes together may have in hand; beyond it the consumer would be silent."""
 READER_SECONDS = 30
-REST_SECONDS = 0.2
-"""For the rest of a batch, of which another node may meanwhile have taken a part."""
-NAME_IN_USE = 10058
+LIVE_MESSAGES = 65_536
+LIVE_BYTES = 64 * 1024 * 1024
 
 
 @contextmanager
 def translated() -> Generator[None]:
+    """What the log has to say is that it is not to be used now; the cause is chained."""
     try:
         yield
-    except (nats.errors.Error, TimeoutError, OSError) as error:
-        raise UpstreamUnavailable(f"NATS does not answer: {type(error).__name__} {error}") from error
+    except UpstreamUnavailable:
+        raise
+    except ServiceError as error:
+        raise UpstreamUnavailable(f"The log cannot be used: {error}") from error
 
 
 class NatsLog:
-    def __init__(self, client: Client, *, days: int, size: int) -> None:
-        self._client = client
-        self._stream = JetStreamContext(client, timeout=ASK_SECONDS)
+    def __init__(self, bus: Bus, *, days: int, size: int) -> None:
+        self._bus = bus
+        self._link: Link = bus.link
         self._config = stream_config(days, size)
-
-    @property
-    def connections(self) -> int:
-        return self._client.stats["reconnects"]
 
     def available(self) -> None:
         """Raises UpstreamUnavailable unless the connection stands."""
-        if not self._client.is_connected:
+        if not self._link.connection.stands:
             raise UpstreamUnavailable("NATS is not connected.")
 
-    async def append(self, message: Message) -> int:
-        """The sequence under which the log has the message for good.
+    @property
+    def losses(self) -> int:
+        return self._link.losses
+
+    async def append(self, message: Message) -> Place:
+        """Where the log has the message for good.
 
         Raises UpstreamUnavailable when that was not confirmed: it may have it, or not. Sent again with the same
         client message id it is still there only once.
         """
         self.available()
-        key = message_key(message)
-        headers = {str(Header.MSG_ID.value): key} if key else None
         with translated():
-            ack = await self._stream.publish(
-                subject_of(message), encode(message), timeout=APPEND_SECONDS, stream=STREAM, headers=headers
+            stored = await self._bus.publish_durable(
+                subject_of(message),
+                encode(message),
+                message_id=message_key(message),
+                stream=STREAM,
+                deadline_seconds=APPEND_SECONDS,
             )
-        return ack.seq
+        return Place(stored.sequence, is_new=not stored.duplicate)
 
-    async def ensure(self) -> LogState:
+    async def ensure(self, after: int) -> LogBounds:
         self.available()
         with translated():
             try:
-                return state_of(await self._stream.add_stream(self._config))
-            except nats.js.errors.BadRequestError as error:
-                if error.err_code != NAME_IN_USE:
-                    raise
-                return state_of(await self._stream.update_stream(self._config))
+                first = (await stream_info(self._link, STREAM)).config.first_seq
+            except NotFound:
+                first = after + 1
+            return bounds(await self._bus.ensure_stream(replace(self._config, first_seq=first)))
 
     async def purge_room(self, channel_id: int) -> None:
         self.available()
+        said_in = subjects.room_in(str(channel_id))
         with translated():
-            await self._stream.purge_stream(STREAM, subject=subjects.room_in(str(channel_id)))
+            for filtered in (said_in, subjects.changes_in(said_in)):
+                await ask(self._link, subjects.stream_request("PURGE", STREAM), {"filter": filtered})
 
-    async def state(self) -> LogState:
+    async def erase_superseded(self, epoch: int, amendments: Sequence[Amendment]) -> None:
+        """In a log made anew other messages stand at these places."""
+        if (await self.state()).epoch != epoch:
+            return
+        for amendment in amendments:
+            changes = [stored async for stored in self._all_on(subject_of(amendment), epoch)]
+            for place in superseded(changes) if changes else ():
+                if place.epoch == epoch:
+                    await self._erase(place.sequence)
+
+    async def erase(self, position: Position) -> None:
+        """Overwrite one entry of the log, if it is there."""
+        if (await self.state()).epoch == position.epoch:
+            await self._erase(position.sequence)
+
+    async def _erase(self, sequence: int) -> None:
+        """JetStream fails in the same way whether the message is gone already or cannot be erased now."""
+        place = {"seq": sequence}
+        with translated(), suppress(NotFound):
+            try:
+                await ask(self._link, subjects.delete_message(STREAM), place)
+            except UpstreamUnavailable:
+                await ask(self._link, subjects.stored_message(STREAM), place)
+                raise
+
+    async def _all_on(self, subject: str, epoch: int) -> AsyncIterator[Stored]:
+        sequence = 0
+        with translated(), suppress(NotFound):
+            while True:
+                wanted = {"seq": sequence + 1, "next_by_subj": subject}
+                told = (await ask(self._link, subjects.stored_message(STREAM), wanted))["message"]
+                sequence = int(told["seq"])
+                with suppress(Unreadable):
+                    yield Stored(Position(epoch, sequence), read_message(b64decode(told["data"])))
+
+    async def state(self) -> LogBounds:
         self.available()
         with translated():
             try:
-                return state_of(await self._stream.stream_info(STREAM))
-            except nats.js.errors.NotFoundError as error:
+                return bounds(await stream_info(self._link, STREAM))
+            except NotFound as error:
                 raise LogReplaced("The log is gone.") from error
+
+    async def at(self, sequence: int) -> Stored | None:
+        """The message at one place, if the log still has it and it can be read."""
+        state = await self.state()
+        with translated():
+            body = msgspec.json.encode({"seq": sequence})
+            deadline = deadline_in(ASK_SECONDS)
+            found = await self._link.request(subjects.message_at(STREAM), body, {}, deadline=deadline)
+        if found.headers.status:
+            return None
+        try:
+            return Stored(Position(state.epoch, sequence), read_message(found.payload))
+        except Unreadable:
+            return None
+
+    async def stored_to(self) -> int:
+        """Up to where everything was handed out to be stored and confirmed; what is not there needs not be."""
+        state = await self.state()
+        before = state.first - 1
+        with translated():
+            try:
+                told = await ask(self._link, subjects.consumer_request("INFO", STREAM, persisting(state.epoch)), {})
+            except NotFound:
+                return before
+        return max(before, int(told["ack_floor"]["stream_seq"]))
+
+    async def delete(self) -> None:
+        with translated():
+            await ask(self._link, subjects.stream_request("DELETE", STREAM), {})
 
     @asynccontextmanager
     async def following(self) -> AsyncGenerator["LiveMessages"]:
         self.available()
-        with translated():
-            subscription = await self._client.subscribe(subjects.CHAT_OUT)
-            await self._client.flush(timeout=2)
-        async with left(subscription):
-            yield LiveMessages(subscription)
+        listening = self._bus.listening(subjects.CHAT_OUT, bytes, messages=LIVE_MESSAGES, size_bytes=LIVE_BYTES)
+        async with listening as live:
+            yield LiveMessages(live)
 
     async def read(self, first: int, last: int) -> AsyncIterator[Arrived]:
-        async with self._reader(first) as reader:
-            remaining = await reader.pending()
-            while remaining > 0:
-                messages = await reader.fetch(min(READ_BATCH, remaining), ASK_SECONDS)
-                if not messages:
-                    raise UpstreamUnavailable("NATS does not deliver what the log holds.")
-                remaining -= len(messages)
-                for message in messages:
-                    sequence = message.metadata.sequence.stream
-                    if sequence > last:
-                        return
-                    yield Arrived(sequence, message.data)
-
-    @asynccontextmanager
-    async def _reader(self, first: int) -> AsyncGenerator["Pulled"]:
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=first,
@@ -137,87 +206,100 @@ class NatsLog:
             inactive_threshold=READER_SECONDS,
             mem_storage=True,
         )
+        async with self._pulling(f"read-{secrets.token_hex(8)}", config) as (pull, waiting):
+            while waiting > 0:
+                handed = await self._fetched(pull, min(READ_BATCH, waiting), ASK_SECONDS)
+                if not handed:
+                    raise UpstreamUnavailable("NATS does not deliver what the log holds.")
+                waiting -= len(handed)
+                for arrived, delivered in handed:
+                    if delivered.stream_sequence > last:
+                        return
+                    yield Arrived(delivered.stream_sequence, arrived.payload)
+
+    @asynccontextmanager
+    async def _pulling(self, name: str, config: ConsumerConfig) -> AsyncGenerator[tuple[Pull, int]]:
+        """A consumer of this moment's own, and how much waits for it."""
+        self.available()
         with translated():
-            subscription = await self._stream.pull_subscribe("", stream=STREAM, config=config)
-        async with left(subscription):
-            yield Pulled(subscription)
+            config.name = name
+            waiting = await ensure_consumer(self._link, STREAM, name, config)
+        try:
+            async with Pull(self._link, STREAM, name).opened() as pull:
+                yield pull, waiting
+        finally:
+            with suppress(ServiceError):
+                self._link.send(subjects.consumer_request("DELETE", STREAM, name), b"", {})
+
+    async def _fetched(self, pull: Pull, limit: int, seconds: float) -> list[Handed]:
+        with translated():
+            return await pull.fetch(limit, seconds)
 
     @asynccontextmanager
     async def backlog(self) -> AsyncGenerator["NatsBacklog"]:
-        state = await self.ensure()
+        """What is not persisted yet. All nodes share one consumer, each message is handed to one of them.
+
+        Its name bears the log's epoch: of a log made anew nothing is taken for what stood at the same place before.
+        """
+        state = await self.state()
+        name = persisting(state.epoch)
         config = ConsumerConfig(
-            ack_policy=AckPolicy.EXPLICIT, ack_wait=PERSIST_SECONDS, max_ack_pending=5000, max_deliver=-1
+            durable_name=name,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=PERSIST_SECONDS,
+            max_ack_pending=UNCONFIRMED,
+            max_deliver=-1,
         )
         with translated():
-            subscription = await self._stream.pull_subscribe("", durable=PERSISTING, stream=STREAM, config=config)
-        async with left(subscription):
-            yield NatsBacklog(Pulled(subscription), state.epoch)
+            await ensure_consumer(self._link, STREAM, name, config)
+        if (await self.state()).epoch != state.epoch:
+            raise LogReplaced("The log was made anew.")
+        async with Pull(self._link, STREAM, name).opened() as pull:
+            yield NatsBacklog(self._link, pull, state.epoch)
 
 
 class LiveMessages:
-    def __init__(self, subscription: Subscription) -> None:
-        self._subscription = subscription
+    def __init__(self, listening: Listening[bytes]) -> None:
+        self._listening = listening
 
-    async def next(self, seconds: float) -> Arrived | None:
-        try:
-            message = await self._subscription.next_msg(seconds)
-        except nats.errors.TimeoutError:
-            return None
-        except nats.errors.Error as error:
-            raise UpstreamUnavailable(f"NATS does not deliver: {type(error).__name__}.") from error
-        return Arrived(int((message.headers or {})["Nats-Sequence"]), message.data)
-
-
-class Pulled:
-    """A pull consumer, as one of us fetches from it."""
-
-    def __init__(self, subscription: JetStreamContext.PullSubscription) -> None:
-        self._subscription = subscription
-
-    async def fetch(self, limit: int, seconds: float) -> list[Msg]:
-        try:
-            return await self._subscription.fetch(limit, seconds)
-        except TimeoutError:
-            return []
-        except nats.errors.Error as error:
-            raise UpstreamUnavailable(f"NATS does not answer: {type(error).__name__}.") from error
-
-    async def pending(self) -> int:
-        with translated():
-            return (await self._subscription.consumer_info()).num_pending or 0
+    async def next(self, seconds: float) -> Arrived | Interrupted | None:
+        received = self._listening.here()
+        if received is None:
+            try:
+                async with asyncio.timeout(seconds):
+                    received = await anext(self._listening)
+            except TimeoutError:
+                return None
+        if isinstance(received, Gap):
+            return Interrupted()
+        return Arrived(int(received.headers["nats-sequence"]), received.message)
 
 
 class NatsBacklog:
-    def __init__(self, pulled: Pulled, epoch: int) -> None:
-        self._pulled = pulled
+    def __init__(self, link: Link, pull: Pull, epoch: int) -> None:
+        self._link = link
+        self._pull = pull
         self._epoch = epoch
-        self._handed_out: dict[int, Msg] = {}
 
     async def fetch(self, limit: int, seconds: float) -> Sequence[Pending]:
-        messages = await self._pulled.fetch(1, seconds)
-        more = min(limit - 1, messages[0].metadata.num_pending) if messages else 0
-        if more:  # asked for by number: a fetch waits until it has what it asked for
-            messages += await self._pulled.fetch(more, REST_SECONDS)
-        self._handed_out = {message.metadata.sequence.stream: message for message in messages}
+        with translated():
+            handed = await self._pull.fetch(limit, seconds)
         return [
-            Pending(Position(self._epoch, sequence), message.subject, message.data)
-            for sequence, message in self._handed_out.items()
+            Pending(Position(self._epoch, delivered.stream_sequence), arrived.subject, arrived.payload, arrived.reply)
+            for arrived, delivered in handed
         ]
 
     async def done(self, batch: Sequence[Pending]) -> None:
+        """All in one write, confirmed by the last: what is not acknowledged is handed out again."""
+        *others, last = [pending.receipt for pending in batch]
         with translated():
-            for pending in batch:
-                await self._handed_out[pending.position.sequence].ack()
+            for receipt in others:
+                self._link.send(receipt, b"+ACK", {})
+            await self._link.publish(last, b"+ACK", {}, deadline=deadline_in(ASK_SECONDS))
 
 
-@asynccontextmanager
-async def left(subscription: Subscription | JetStreamContext.PullSubscription) -> AsyncGenerator[None]:
-    """Unsubscribe in the end; a connection that is gone has done so already."""
-    try:
-        yield
-    finally:
-        with suppress(nats.errors.Error):
-            await subscription.unsubscribe()
+def persisting(epoch: int) -> str:
+    return f"persist-{epoch}"
 
 
 def stream_config(days: int, size: int) -> StreamConfig:
@@ -235,8 +317,8 @@ def stream_config(days: int, size: int) -> StreamConfig:
     )
 
 
-def state_of(info: StreamInfo) -> LogState:
+def bounds(info: StreamInfo) -> LogBounds:
     created = info.created
     assert created is not None  # noqa: S101 - the server always says
     epoch = (created - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    return LogState(epoch, max(info.state.first_seq, 1), info.state.last_seq)  # an unused log says 0
+    return LogBounds(epoch, max(info.state.first_seq, 1), info.state.last_seq)  # an unused log says 0

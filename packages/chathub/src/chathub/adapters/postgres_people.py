@@ -1,4 +1,4 @@
-"""Who has been here, who may not be, and for how long they stayed."""
+"""Who has been here, and under which name."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,23 +7,19 @@ import asyncpg
 
 from chathub.adapters.postgres import translated
 from chathub.core.presence import User
-from chathub.record import FinishedSession
+from chathub.find_people import Known
 from common.core.errors import NotFound
 
 NOTE = """
 insert into chatserver.users (id, username) values ($1, $2)
 on conflict (id) do update set username = excluded.username, seen_at = now()
 """
-BANNED = """
-select exists (
-    select from chatserver.bans
-    where banished_id = $1 and not pardoned and (end_time is null or end_time > now())
-)
-"""
-RECORD = """
-insert into chatserver.chat_sessions (id, user_id, username, client_id, start_time, end_time)
-select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[])
-on conflict do nothing
+NAMED = """
+select u.id, u.username,
+       exists (select from chatserver.bans b where b.banished_id = u.id and not b.pardoned
+               and (b.end_time is null or b.end_time > now())) as is_banned
+from chatserver.users u where ($1::text is null or lower(u.username) = lower($1))
+order by lower(u.username), u.id limit $2 offset $3
 """
 REMEMBERED = 10_000
 
@@ -39,10 +35,6 @@ class PostgresPeople:
             await self._pool.execute(NOTE, user.id, user.username)
         self._remember(user.id, user.username)
 
-    async def is_banned(self, user_id: str) -> bool:
-        async with translated():
-            return await self._pool.fetchval(BANNED, user_id)
-
     async def username_of(self, user_id: str) -> str:
         """Raises NotFound. Answers for those seen lately also while PostgreSQL is away."""
         if name := self._names.get(user_id):
@@ -54,10 +46,9 @@ class PostgresPeople:
         self._remember(user_id, name)
         return name
 
-    async def record(self, sessions: Sequence[FinishedSession]) -> None:
-        rows = [(s.id, s.user.id, s.user.username, s.client_id, s.start_time, s.end_time) for s in sessions]
+    async def named(self, username: str | None, limit: int, offset: int) -> Sequence[Known]:
         async with translated():
-            await self._pool.execute(RECORD, *(list(column) for column in zip(*rows, strict=True)))
+            return [Known(**row) for row in await self._pool.fetch(NAMED, username, limit, offset)]
 
     def _remember(self, user_id: str, username: str) -> None:
         self._names.pop(user_id, None)

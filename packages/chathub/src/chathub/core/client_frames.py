@@ -5,24 +5,31 @@
 
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
 import msgspec
 import orjson
 
-from chathub.core.bus_messages import DirectMessage, RoomMessage, Stored
+from chathub.core.activity import ChannelCount, DayOfSessions
+from chathub.core.bus_messages import Amendment, DirectMessage, Position, RoomMessage, Stored
 from chathub.core.channels import Channel
-from chathub.core.outbox import Frame
 from chathub.core.presence import User
 from common.core.errors import InvalidRequest, ServiceError
 from common.core.subjects import token
 
 SERVER = "Server"
+
+Frame: TypeAlias = bytes
+"""One text frame's JSON, encoded once for all who get it."""
+
 MAX_BULK_BYTES = 512 * 1024
 
+_CONNECTED_USERS = b'{"type":"connected_users","sender":"Server","payload":{"users":[%b]}}'
 _CLIENT_MESSAGE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+"""NUL, and halves of surrogate pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,40 @@ class Whisper:
     client_msg_id: str | None
 
 
-FromClient: TypeAlias = Say | Whisper
+@dataclass(frozen=True, slots=True)
+class Amend:
+    """Another text for an earlier message of the sender's own, or None to delete it."""
+
+    cache_id: int
+    message: str | None
+    client_msg_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """A newer token of the same user."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """The user is writing, in a channel or to somebody."""
+
+    channel: str | None
+    recipient_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The user has read up to a message, in a channel or of somebody."""
+
+    channel: str | None
+    recipient_id: str | None
+    cache_id: int
+
+
+FromClient: TypeAlias = Say | Whisper | Amend | Refresh | Typing | Read
 
 
 class BadFrame(ServiceError):
@@ -56,7 +96,9 @@ class _Frame(msgspec.Struct):
     channel: str | None = None
     recipient_id: str | None = None
     message: str | None = None
+    cache_id: int | None = msgspec.field(default=None, name="cacheID")
     client_msg_id: str | None = None
+    token: str | None = None
 
 
 _decoder = msgspec.json.Decoder(_Frame)
@@ -76,14 +118,44 @@ def parse(text: str, *, max_length: int) -> FromClient:
             return Say(required(frame.channel, "channel", id), message_of(frame, max_length), id)
         case "private_chat_message":
             return Whisper(recipient_of(frame), message_of(frame, max_length), id)
+        case "edit_message":
+            return Amend(target_of(frame), message_of(frame, max_length), id)
+        case "delete_message":
+            return Amend(target_of(frame), None, id)
         case _:
-            raise BadFrame("unknown_type", "There is no such type of frame.", id)
+            return parse_signal(frame)
+
+
+def parse_signal(frame: _Frame) -> FromClient:
+    """What is not kept."""
+    match frame.type:
+        case "refresh":
+            return Refresh(required(frame.token, "token", frame.client_msg_id))
+        case "typing":
+            return Typing(*place_of(frame))
+        case "read":
+            return Read(*place_of(frame), target_of(frame))
+        case _:
+            raise BadFrame("unknown_type", "There is no such type of frame.", frame.client_msg_id)
+
+
+def place_of(frame: _Frame) -> tuple[str | None, str | None]:
+    """A channel, or else somebody."""
+    if frame.recipient_id is None:
+        return required(frame.channel, "channel", frame.client_msg_id), None
+    return None, recipient_of(frame)
 
 
 def required(value: str | None, name: str, client_msg_id: str | None) -> str:
     if not value:
         raise BadFrame("malformed", f"{name} is missing.", client_msg_id)
     return value
+
+
+def target_of(frame: _Frame) -> int:
+    if frame.cache_id is None or not 0 < frame.cache_id < 2**63:
+        raise BadFrame("malformed", "cacheID is missing.", frame.client_msg_id)
+    return frame.cache_id
 
 
 def recipient_of(frame: _Frame) -> str:
@@ -100,14 +172,13 @@ def message_of(frame: _Frame, max_length: int) -> str:
         raise BadFrame("empty", "The message is empty.", id)
     if len(text) > max_length:
         raise BadFrame("too_long", f"A message may have {max_length} characters.", id)
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if _UNSTORABLE.search(text):
         raise BadFrame("unsupported_text", "The message holds characters that cannot be stored.", id)
     return text
 
 
 def envelope(type: str, sender: str, payload: Mapping[str, Any]) -> Frame:
-    encoded = orjson.dumps({"type": type, "sender": sender, "payload": payload}, option=orjson.OPT_UTC_Z)
-    return Frame(encoded.decode(), len(encoded))
+    return orjson.dumps({"type": type, "sender": sender, "payload": payload}, option=orjson.OPT_UTC_Z)
 
 
 def message_frame(stored: Stored) -> Frame:
@@ -116,6 +187,9 @@ def message_frame(stored: Stored) -> Frame:
             return envelope("chat_message", stored.message.username, room_payload(stored))
         case DirectMessage():
             return envelope("private_chat_message", stored.message.username, direct_payload(stored))
+        case Amendment():
+            type = "message_deleted" if stored.message.message is None else "message_edited"
+            return envelope(type, SERVER, amendment_payload(stored.position, stored.message))
 
 
 def bulk_chat_messages(messages: Sequence[Stored]) -> Frame:
@@ -166,12 +240,29 @@ def direct_payload(stored: Stored) -> dict[str, Any]:
     }
 
 
+def amendment_payload(position: Position, amendment: Amendment) -> dict[str, Any]:
+    text = {} if amendment.message is None else {"message": amendment.message}
+    return {"cacheID": amendment.target, **text, "amended_at": amendment.authored_at, "sequence": position.sequence}
+
+
+def resumed(last: Position, reason: str | None) -> Frame:
+    """Whether all follows that was said since the place the client named, and where it stands after the welcome."""
+    why = {} if reason is None else {"reason": reason}
+    place = {"epoch": str(last.epoch), "cacheID": last.sequence}
+    return envelope("resumed", SERVER, {**place, "recovered": reason is None, **why})
+
+
 def user_status(user: User, *, present: bool) -> Frame:
     return envelope("user_status", SERVER, status_payload(user, present=present))
 
 
-def connected_users(users: Sequence[User]) -> Frame:
-    return envelope("connected_users", SERVER, {"users": [status_payload(user, present=True) for user in users]})
+def connected_users(listings: Iterable[bytes]) -> Frame:
+    return _CONNECTED_USERS % b",".join(listings)
+
+
+def listing(user: User) -> bytes:
+    """One of them, encoded."""
+    return orjson.dumps(status_payload(user, present=True))
 
 
 def status_payload(user: User, *, present: bool) -> dict[str, Any]:
@@ -182,9 +273,18 @@ def active_channels(channels: Sequence[Channel]) -> Frame:
     return envelope("active_channels", SERVER, {"channels": [channel_payload(channel) for channel in channels]})
 
 
+def message_count_by_channel(counts: Sequence[ChannelCount]) -> Frame:
+    return envelope("message_count_by_channel", SERVER, {"channels": [asdict(count) for count in counts]})
+
+
+def session_activity(days: Sequence[DayOfSessions]) -> Frame:
+    return envelope("session_activity", SERVER, {"session_activity": [asdict(day) for day in days]})
+
+
 def channel_payload(channel: Channel) -> dict[str, Any]:
     described = {"description": channel.description} if channel.description else {}
-    return {"id": channel.id, "name": channel.name, **described, "sort_order": channel.sort_order}
+    private = {"private": True} if channel.is_private else {}
+    return {"id": channel.id, "name": channel.name, **described, "sort_order": channel.sort_order, **private}
 
 
 def ack(client_msg_id: str, sequence: int) -> Frame:
@@ -194,3 +294,30 @@ def ack(client_msg_id: str, sequence: int) -> Frame:
 def error(code: str, message: str, client_msg_id: str | None) -> Frame:
     about = {} if client_msg_id is None else {"client_msg_id": client_msg_id}
     return envelope("error", SERVER, {"code": code, "message": message, **about})
+
+
+def rate_limited(retry_after_ms: int, client_msg_id: str | None) -> Frame:
+    about = {} if client_msg_id is None else {"client_msg_id": client_msg_id}
+    return envelope("rate_limited", SERVER, {"retry_after_ms": retry_after_ms, **about})
+
+
+def token_expiring(seconds: int) -> Frame:
+    return envelope("token_expiring", SERVER, {"expires_in": seconds})
+
+
+def refreshed(expires_at: int) -> Frame:
+    """In Unix seconds."""
+    return envelope("refreshed", SERVER, {"expires_at": expires_at})
+
+
+def reconnect(last: Position, after_ms: int) -> Frame:
+    """The socket is about to close: when to connect again, and from where to go on."""
+    return envelope("reconnect", SERVER, {"resume": f"{last.epoch}.{last.sequence}", "after_ms": after_ms})
+
+
+def typing(user: User, place: Mapping[str, str]) -> Frame:
+    return envelope("typing", user.username, {"id": user.id, "username": user.username, **place})
+
+
+def read_position(user: User, place: Mapping[str, str], cache_id: int) -> Frame:
+    return envelope("read", user.username, {"id": user.id, "username": user.username, **place, "cacheID": cache_id})
