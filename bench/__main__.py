@@ -18,11 +18,14 @@ from bench.metric import Metric
 from bench.programs import NGINX, TRAEFIK, WRK, MissingProgram, Program, check
 
 WIDTH = 150
+MET = {True: "yes", False: "no", None: ""}
 RESULTS = Path(__file__).parent / "results"
 SUITES: dict[str, tuple[str, ...]] = {
     "common": ("tokens", "memory", "rate_limits", "bus"),
     "natsync": ("issue", "sync"),
+    "chathub": ("fanout", "live"),
     "gateway": ("cached_reads", "passed_on_reads", "loop_lag"),
+    "realtime": ("subscribers", "ten_thousand"),
 }
 NEEDED: dict[str, tuple[Program, ...]] = {"gateway": (WRK, NGINX, TRAEFIK)}
 
@@ -63,10 +66,18 @@ def write(suite: str, metrics: Sequence[Metric], where: dict[str, object]) -> Pa
 
 
 def table(suite: str, metrics: Sequence[Metric]) -> Table:
-    drawn = Table(Column("metric", no_wrap=True), "ours", "peer's", "unit", "peer", "ratio", "bar", title=suite)
+    drawn = Table(Column("metric", no_wrap=True), "ours", "peer's", "unit", "peer", "ratio", "bar", "met", title=suite)
     for metric in metrics:
         figures = [f"{figure:,.4g}" for figure in (metric.value, metric.peer_value)]
-        drawn.add_row(metric.name, *figures, metric.unit, metric.peer, f"{metric.ratio:,.2f}", metric.bar)
+        drawn.add_row(
+            metric.name,
+            *figures,
+            metric.unit,
+            metric.peer,
+            f"{metric.ratio:,.2f}",
+            metric.bar,
+            MET[metric.meets_its_bar()],
+        )
     return drawn
 
 

@@ -80,7 +80,7 @@ async def measure() -> list[Metric]:
     whole = await side_by_side(ours_ms, peer_ms)
     tokens = await side_by_side(ours, peer)
     return [
-        metric("user_creds_p50_ms", "ms", "nkeys: a user's key made, the same bytes signed", whole, "<= 1 ms"),
+        metric("user_creds_p50_ms", "ms", "nkeys: a user's key made, the same bytes signed", whole, "value <= 1"),
         metric("issue_vs_bare_nkeys", "tokens/s", "nkeys: the same bytes signed", tokens, ">= 0.5"),
     ]
 

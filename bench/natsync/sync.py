@@ -46,8 +46,8 @@ async def measure() -> list[Metric]:
     return [
         metric("first_sync_vs_bare_updates", f"accounts/s, {each}", bare, pushes, ">= 0.6"),
         metric("restart_pass_vs_bare_reads", f"s, {each}", reads, restarts, "<= 2, nothing written"),
-        metric("change_to_creds_p50_ms", "ms", debounce, [(ms, PB_NATS_DEBOUNCE_MS) for ms in usable], "<= 300 ms"),
-        metric("revoke_to_gone_p50_ms", "ms", debounce, [(ms, PB_NATS_DEBOUNCE_MS) for ms in gone], "<= 300 ms"),
+        metric("change_to_creds_p50_ms", "ms", debounce, [(ms, PB_NATS_DEBOUNCE_MS) for ms in usable], "value <= 300"),
+        metric("revoke_to_gone_p50_ms", "ms", debounce, [(ms, PB_NATS_DEBOUNCE_MS) for ms in gone], "value <= 300"),
     ]
 
 
