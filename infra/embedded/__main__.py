@@ -98,15 +98,9 @@ def stop_and_wait(running: subprocess.Popen[bytes]) -> None:
     running.wait(timeout=DOWN_SECONDS)
 
 
-@app.command(hidden=True)
-def keep(lock: int) -> None:
-    """Run the supervisor, again and again should it be killed. (`up` starts this.)"""
-    raise typer.Exit(keeper.Keeper().keep(lock))
-
-
 @app.command("supervise", hidden=True)
 def supervise_command() -> None:
-    """Run the parts until told to stop. (`keep` starts this.)"""
+    """Run the parts until told to stop. (The keeper starts this.)"""
     log_format.configure("supervisor")
     environment = dict(os.environ)
     chosen = settings.load(environment)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from infra.embedded.settings import REPOSITORY, PlatformSettings
+from infra.embedded.repository import REPOSITORY
+from infra.embedded.settings import PlatformSettings
 
 CADDYFILE = REPOSITORY / "infra" / "caddy" / "Caddyfile"
 

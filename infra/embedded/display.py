@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from infra.embedded.settings import REPOSITORY, PlatformSettings
+from infra.embedded.repository import REPOSITORY
+from infra.embedded.settings import PlatformSettings
 from infra.embedded.status import PartStatus, State
 
 PLAIN_WIDTH = 160

@@ -1,4 +1,7 @@
-"""The process that starts the supervisor, and starts it again should it be killed. It holds the home's lock."""
+"""The process that starts the supervisor, and starts it again should it be killed. It holds the home's lock.
+
+`python -m infra.embedded.keeper DESCRIPTOR` is how `up` starts it: it loads next to nothing, and lives as long.
+"""
 
 import os
 import signal
@@ -8,10 +11,11 @@ from pathlib import Path
 from typing import IO
 
 from infra.embedded.process import end_with_parent
-from infra.embedded.settings import REPOSITORY
+from infra.embedded.repository import REPOSITORY
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-MODULE = [sys.executable, "-m", "infra.embedded"]
+KEEPER = [sys.executable, "-m", "infra.embedded.keeper"]
+SUPERVISOR = [sys.executable, "-m", "infra.embedded", "supervise"]
 
 
 def hold_interrupts() -> None:
@@ -27,7 +31,7 @@ def start(data: Path, held: IO[str]) -> subprocess.Popen[bytes]:
     """Start a keeper that takes over the lock; the caller's hold on it ends here."""
     with held, (data / "logs" / "supervisor.log").open("ab") as log:
         return subprocess.Popen(
-            [*MODULE, "keep", str(held.fileno())],
+            [*KEEPER, str(held.fileno())],
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -58,7 +62,7 @@ class Keeper:
         return max(code, 0)
 
     def _supervise(self) -> int:
-        self._child = subprocess.Popen([*MODULE, "supervise"], cwd=REPOSITORY, preexec_fn=end_with_parent)
+        self._child = subprocess.Popen(SUPERVISOR, cwd=REPOSITORY, preexec_fn=end_with_parent)
         if self._stopping:
             self._child.terminate()
         return self._child.wait()
@@ -67,3 +71,7 @@ class Keeper:
         self._stopping = True
         if self._child is not None:
             self._child.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(Keeper().keep(int(sys.argv[1])))

@@ -145,7 +145,7 @@ class Builder:
         return self.service("gateway", self.gateway_environment(), port, ("settings", "valkey"))
 
     def chathub(self) -> Part:
-        needs = ("migrations", "trust", "nats")
+        needs = ("migrations", "trust", "nats", "valkey")
         return self.service("chathub", self.chathub_environment(), self.settings.chathub_operations_port, needs)
 
     def caddy(self) -> Part:
@@ -211,6 +211,7 @@ class Builder:
             **self.prefixed("CHATHUB_"),
             "DATABASE_URL": self.where.database,
             "NATS_URL": self.where.nats,
+            "VALKEY_URL": self.where.valkey,
             "CHATHUB_PORT": str(settings.chathub_port),
             "CHATHUB_OPERATIONS_PORT": str(settings.chathub_operations_port),
             "CHATHUB_NATS_CREDS": str(self.trust_directory() / "creds" / "chathub.creds"),

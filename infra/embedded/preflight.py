@@ -21,13 +21,13 @@ def prepare(environment: Mapping[str, str]) -> tuple[PlatformSettings, IO[str]]:
     os.umask(0o077)  # whatever is written from here on, by any part, is for its user alone
     data = settings.home_folder(environment) / ".data"
     try:
-        make_folders(data)
         held = status.lock(data)
     except AlreadyRunning as error:
         raise CannotStart(f"already running (pid {error}): `just status` shows it, `just down` stops it") from None
     except OSError as error:
         raise CannotStart(f"cannot write to {error.filename}: {error.strerror}") from None
     try:
+        make_folders(data)
         return check(environment), held
     except (SettingsError, ports.PortTaken, NoAccount, FileNotFoundError) as error:
         held.close()

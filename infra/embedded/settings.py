@@ -13,9 +13,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from common.serving.settings import SettingsError, unknown_variables, variable_name
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
+from infra.embedded.repository import REPOSITORY
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

@@ -21,6 +21,7 @@ logger = structlog.get_logger(__name__)
 PROBE_WHILE_STARTING_SECONDS = 0.1
 PROBE_WHILE_GREEN_SECONDS = 1.0
 STOP_PATIENCE_SECONDS = 15.0
+STOP_PATIENCE_WITHOUT_DATA_SECONDS = 2.0  # nothing is left to be saved, and PocketBase does not end by itself then
 HOUSEKEEPING_SECONDS = 1.0
 
 
@@ -34,6 +35,7 @@ class Supervisor:
         self._status = {part.name: PartStatus(part.name, State.WAITING, None, 0, self._log(part)) for part in parts}
         self._stopping = asyncio.Event()
         self._failed: BaseException | None = None
+        self._stop_patience_seconds = STOP_PATIENCE_SECONDS
 
     def stop(self) -> None:
         self._stopping.set()
@@ -74,6 +76,7 @@ class Supervisor:
                 process.bound(Path(self._log(part)))
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
         logger.error("the data folder is gone: stopping")
+        self._stop_patience_seconds = STOP_PATIENCE_WITHOUT_DATA_SECONDS
         self.stop()
 
     async def _perform(self, step: Step) -> None:
@@ -112,7 +115,7 @@ class Supervisor:
         finally:
             watching.cancel()
             self._ready[part.name].clear()
-            await asyncio.shield(process.stop(child, part.stop_signal, STOP_PATIENCE_SECONDS))
+            await asyncio.shield(process.stop(child, part.stop_signal, self._stop_patience_seconds))
             self._now(part, State.STOPPED)
         return time.monotonic() - started, child.returncode
 
