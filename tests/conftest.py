@@ -8,11 +8,14 @@ from hypothesis import HealthCheck, settings
 from tests.servers.nats import nats_server
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
 from tests.servers.postgres import postgres_server
+from tests.servers.programs import fork_services
 from tests.servers.valkey import valkey_server
 
 # How long one example takes says more of what else the machine does than of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+fork_services()
 
 
 @pytest.fixture(scope="session")

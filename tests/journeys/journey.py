@@ -3,18 +3,18 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import nats
-import websockets
 from nats.aio.client import Client, RawCredentials
 
+from chathub.client import Chat, open_chat
+from chathub.core.standing import Event, Said, Told
 from common.adapters.pocketbase import open_pocketbase
 from common.core.errors import NotFound
 from tests.eventually import eventually
@@ -110,46 +110,44 @@ async def log_in(client: httpx.AsyncClient, collection: str, email: str, passwor
     return Session(body["token"], body["record"])
 
 
-class ChatClient:
-    """One socket, and everything it has received."""
-
-    def __init__(self, socket: websockets.ClientConnection) -> None:
-        self._socket = socket
-        self.frames: list[dict[str, Any]] = []
-
-    async def say(self, channel: str, message: str) -> None:
-        await self._socket.send(json.dumps({"type": "chat_message", "channel": channel, "message": message}))
-
-    async def until(self, kind: str, text: str = "") -> dict[str, Any]:
-        """The next frame of that kind that contains the text."""
-        async with asyncio.timeout(10):
-            while True:
-                frame = json.loads(await self._socket.recv())
-                self.frames.append(frame)
-                if frame["type"] == kind and text in json.dumps(frame):
-                    return frame
-
-
 @asynccontextmanager
-async def chat_client(address: Address, session: Session) -> AsyncGenerator[ChatClient]:
-    async with websockets.connect(f"{address.websocket_url}/ws?token={quote(session.token)}") as socket:
-        yield ChatClient(socket)
+async def chat_client(address: Address, session: Session) -> AsyncGenerator[tuple[Chat, list[Event]]]:
+    """A program that chats as that user, and what it was welcomed with."""
+
+    async def token() -> str:
+        return session.token
+
+    async with open_chat(f"{address.websocket_url}/ws", token, proxy=False) as chat:
+        yield chat, await heard(chat, lambda event: isinstance(event, Told) and event.type == "connected_users")
+
+
+async def heard(chat: Chat, holds: Callable[[Event], bool]) -> list[Event]:
+    """Everything up to the next event for which it holds."""
+    events: list[Event] = []
+    async with asyncio.timeout(10):
+        async for event in chat:
+            events.append(event)
+            if holds(event):
+                break
+    return events
 
 
 async def chat(address: Address, ann: Session, bob: Session) -> AsyncIterator[Seen]:
     text = f"hello {secrets.token_hex(4)}"
-    async with chat_client(address, ann) as first, chat_client(address, bob) as second:
-        channels = (await first.until("active_channels"))["payload"]["channels"]
-        channel = channels[0]["name"]
-        await second.until("connected_users")
-        await first.say(channel, text)
-        heard = (await second.until("chat_message", text))["payload"]
-        assert heard["owner_id"] == ann.record["id"], "the message bears another author"
-        await first.until("chat_message", text)
-        yield Seen("two users chat", {"channel": channel, "from": heard["username"], "message": heard["message"]})
-    async with chat_client(address, bob) as again:
-        history = (await again.until("bulk_chat_messages", text))["payload"]["messages"]
-        assert [message["message"] for message in history].count(text) == 1, "history repeats the message"
+
+    def is_it(event: Event) -> bool:
+        return isinstance(event, Said) and event.message == text
+
+    async with chat_client(address, ann) as (first, welcome), chat_client(address, bob) as (second, _):
+        [told] = [event for event in welcome if isinstance(event, Told) and event.type == "active_channels"]
+        channel = told.payload["channels"][0]["name"]
+        place = await first.say(channel, text)
+        [said] = [event for event in await heard(second, is_it) if isinstance(event, Said) and is_it(event)]
+        assert (said.owner_id, said.cache_id) == (ann.record["id"], place), "the message bears another author or place"
+        yield Seen("two users chat", {"channel": channel, "from": said.username, "message": said.message})
+    async with chat_client(address, bob) as (_, welcome):
+        history = [event for event in welcome if isinstance(event, Said)]
+        assert sum(is_it(event) for event in history) == 1, "history repeats the message"
         yield Seen("one comes back and reloads the history", {"messages": len(history)})
 
 
@@ -264,11 +262,17 @@ async def credentials(client: httpx.AsyncClient, tenant: Tenant) -> str:
 async def nats_client(address: Address, creds: str = "", token: str = "") -> AsyncGenerator[Client]:
     login: dict[str, Any] = {"user_credentials": RawCredentials(creds)} if creds else {"token": token}
     async with asyncio.timeout(10):
-        client = await nats.connect(f"{address.websocket_url}/nats/ws", allow_reconnect=False, **login)
+        client = await nats.connect(
+            f"{address.websocket_url}/nats/ws", allow_reconnect=False, error_cb=let_pass, **login
+        )
     try:
         yield client
     finally:
         await client.close()
+
+
+async def let_pass(_error: Exception) -> None:
+    """A step sees for itself that its connection has ended."""
 
 
 async def hears_nothing(subscription: Any) -> bool:

@@ -40,7 +40,7 @@ async def test_a_killed_part_is_green_again_within_ten_seconds(platform: Running
     os.kill(before.pid, signal.SIGKILL)
 
     async def is_back() -> bool:
-        return home.is_green() and home.parts()[name].pid != before.pid
+        return home.parts()[name].pid != before.pid and home.is_green()
 
     await eventually(is_back, seconds=10)
     print(f"{name} green again after {time.monotonic() - started:.1f} s")  # noqa: T201 - a figure people ask for
@@ -187,8 +187,15 @@ async def test_of_two_starts_at_once_one_wins_and_ends_when_its_data_is_deleted(
     await eventually(is_gone, seconds=30)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("moment", ["supervisor", "natsync"])
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGINT, "supervisor"),
+        (signal.SIGHUP, "supervisor"),
+        (signal.SIGTERM, "supervisor"),
+        (signal.SIGTERM, "natsync"),
+    ],
+)
 async def test_a_start_that_is_interrupted_leaves_nothing(home: Home, number: signal.Signals, moment: str) -> None:
     quiet = asyncio.subprocess.DEVNULL
     up = await asyncio.create_subprocess_exec(*UP, cwd=REPOSITORY, env=home.environment, stdout=quiet, stderr=quiet)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -18,6 +19,13 @@ from tests.servers.process import directory, free_port, server
 
 ISSUER = "http://localhost:8080"
 PASSWORD = "correct-horse"
+SESSION_KEY = secrets.token_bytes(32)
+"""Gateways of one platform share it, or each would take the other's sessions for broken ones and end them."""
+
+VALKEY_DATABASES = 16
+PLATFORMS: dict[str, int] = {}
+"""PocketBases whose changes gateways hear of, each with a Valkey database of its own."""
+
 UNLIMITED = json.dumps({name: {"limit": 0} for name in DEFAULTS})
 
 
@@ -41,12 +49,26 @@ def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def own_database(valkey_url: str, pocketbase: PocketBaseServer) -> str:
+    """Gateways that hear of changes ask their PocketBase about every session that is kept: one platform's alone."""
+    number = PLATFORMS.setdefault(pocketbase.url, 1 + len(PLATFORMS) % (VALKEY_DATABASES - 1))
+    return urlsplit(valkey_url)._replace(path=f"/{number}").geturl()
+
+
 @contextmanager
 def gateway_server(
-    pocketbase: PocketBaseServer, valkey_url: str, changed: Mapping[str, str] | None = None, *, module: str = "gateway"
+    pocketbase: PocketBaseServer,
+    valkey_url: str,
+    changed: Mapping[str, str] | None = None,
+    *,
+    module: str = "gateway",
+    port: int = 0,
 ) -> Generator[GatewayServer]:
-    port, operations_port = free_port(), free_port()
-    signing_key, session_key = secrets.token_bytes(31).rjust(32, b"\1"), secrets.token_bytes(32)
+    port, operations_port = port or free_port(), free_port()
+    signing_key, session_key = secrets.token_bytes(31).rjust(32, b"\1"), SESSION_KEY
+    changed = {**(changed or {})}
+    if "NATS_URL" in changed:
+        changed = {"VALKEY_URL": own_database(valkey_url, pocketbase), **changed}
     environment = {
         "POCKETBASE_URL": pocketbase.url,
         "VALKEY_URL": valkey_url,
@@ -58,7 +80,7 @@ def gateway_server(
         "GATEWAY_POCKETBASE_EMAIL": pocketbase.email,
         "GATEWAY_POCKETBASE_PASSWORD": pocketbase.password,
         "GATEWAY_RATE_LIMITS": UNLIMITED,
-        **(changed or {}),
+        **changed,
     }
     with directory() as home:
         log, spool = home / "gateway.log", home / "spool"

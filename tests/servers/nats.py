@@ -1,12 +1,12 @@
 """A private nats-server with JetStream: open, or with a configuration file of the caller's."""
 
-import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from infra.embedded import binaries
 from tests.servers.process import directory, free_port, server
+from tests.servers.programs import Process
 
 OPEN = """
 jetstream {{ store_dir: "{home}/jetstream", sync_interval: always }}
@@ -23,7 +23,7 @@ def nats_server(configuration: Path | None = None, port: int | None = None) -> G
 
 
 @contextmanager
-def nats_process(configuration: Path, port: int, log: Path) -> Generator[subprocess.Popen[bytes]]:
+def nats_process(configuration: Path, port: int, log: Path) -> Generator[Process]:
     """For tests that stop it hard, and start it again over what it had stored."""
     command = [binaries.nats_server(), "--config", configuration, "--addr", "127.0.0.1", "--port", str(port)]
     with server(command, port=port, log=log) as process:

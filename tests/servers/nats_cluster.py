@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ import httpx
 
 from infra.embedded import binaries
 from tests.servers.process import directory, free_port, server
+from tests.servers.programs import Process
 
 TEMPLATE = """
 server_name: {name}
@@ -66,7 +66,7 @@ class Node:
     port: int = field(default_factory=free_port)
     route_port: int = field(default_factory=free_port)
     monitor_port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     _running: ExitStack = field(default_factory=ExitStack)
 
     @property

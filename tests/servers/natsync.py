@@ -17,9 +17,10 @@ from nats.aio.subscription import Subscription
 from common.adapters.pocketbase import PocketBase, open_pocketbase
 from common.core.pocketbase_answers import Record
 from tests.eventually import eventually
-from tests.servers.nats import nats_server
+from tests.servers.nats import nats_process
 from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
 from tests.servers.process import directory, free_port, server
+from tests.servers.programs import Process, run
 
 UNLIMITED = dict.fromkeys(("max_connections", "max_subscriptions", "max_data", "max_payload"), -1)
 PASSWORD = "correct-horse"
@@ -56,29 +57,23 @@ class Stack:
         return f"http://127.0.0.1:{self.operations_port}"
 
     def command(self, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "natsync", *arguments],
-            env={**self.environment, **changed},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = [sys.executable, "-m", "natsync", *arguments]
+        return run(command, environment={**self.environment, **changed})
 
     @contextmanager
-    def nats(self) -> Generator[None]:
-        with nats_server(self.directory / "nats.conf", self.nats_port):
-            yield
+    def nats(self) -> Generator[Process]:
+        with nats_process(self.directory / "nats.conf", self.nats_port, self.home / "nats.log") as process:
+            yield process
 
     @contextmanager
-    def serving(self) -> Generator[None]:
+    def serving(self) -> Generator[Process]:
         with server(
             [sys.executable, "-m", "natsync", "serve"],
             port=self.port,
             log=self.home / "natsync.log",
             environment=self.environment,
-        ):
-            yield
+        ) as process:
+            yield process
 
 
 @contextmanager
@@ -120,6 +115,12 @@ def running_stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "", **ch
         running.enter_context(whole.nats())
         running.enter_context(whole.serving())
         yield whole
+
+
+def hearing(feed: Stack) -> dict[str, str]:
+    """Settings of a gateway that hears the record feed."""
+    creds = feed.directory / "creds" / "gateway.creds"
+    return {"NATS_URL": feed.nats_url, "GATEWAY_NATS_CREDS": str(creds)}
 
 
 def prepare(pocketbase: PocketBaseServer) -> None:

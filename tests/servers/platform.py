@@ -81,7 +81,7 @@ def empty_home(**more: str) -> Generator[Home]:
         try:
             yield home
         finally:
-            if home.data.is_dir():
+            if home.is_running():
                 home.command("down")
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from tests.servers.programs import Process, start
+
 PATIENCE_SECONDS = 60
 
 
@@ -75,16 +77,10 @@ def server(
     log: Path,
     stop: signal.Signals = signal.SIGTERM,
     environment: Mapping[str, str] | None = None,
-) -> Generator[subprocess.Popen[bytes]]:
-    with (
-        log.open("ab") as output,
-        subprocess.Popen(
-            [str(part) for part in command],
-            stdout=output,
-            stderr=output,
-            env={"PATH": os.defpath, "HOME": str(log.parent), **(environment or {})},
-        ) as process,
-    ):
+) -> Generator[Process]:
+    environment = {"PATH": os.defpath, "HOME": str(log.parent), **(environment or {})}
+    with log.open("ab") as output:
+        process = start([str(part) for part in command], output=output, errors=output, environment=environment)
         try:
             wait_until_listening(process, port, log)
             yield process
@@ -94,13 +90,14 @@ def server(
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
-def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_until_listening(process: Process, port: int, log: Path) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {log.read_text(errors='replace')}")
+        if (status := process.poll()) is not None:
+            raise RuntimeError(f"{log.stem} ended with {status}: {log.read_text(errors='replace')}")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
