@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from tests.chat_client import chatting
 from tests.eventually import eventually
+from tests.servers import chathub
 from tests.servers.chathub import Chathub
 from tests.servers.issuer import Issuer
 
@@ -101,6 +103,28 @@ async def test_channels_are_made_changed_moved_and_deleted_and_sockets_hear_of_i
         assert await messages(http, admin, channel="latest") == []
     async with chatting(node.ws, tokens.token("bob")) as again:
         assert "first of all" not in [text for _, text in again.messages()]
+
+
+async def test_where_the_last_channel_was_deleted_people_still_whisper_and_a_new_one_can_be_made(
+    empty_database_url: str, own_log_url: str, tokens: Issuer, admin: dict[str, str], log_file: Path
+) -> None:
+    await asyncio.to_thread(chathub.migrated, empty_database_url)
+    environment = chathub.environment(database_url=empty_database_url, nats_url=own_log_url, issuer=tokens)
+    with chathub.chathub(log_file, environment) as first:
+        await asyncio.to_thread(chathub.wait_until_ready, first)
+        async with httpx.AsyncClient(base_url=first.http, trust_env=False, headers=admin) as asked:
+            for channel in (await asked.get("/channels")).json()["channels"]:
+                (await asked.delete("/channels", params={"id": channel["id"]})).raise_for_status()
+    with chathub.chathub(log_file, environment) as begun_later:
+        await asyncio.to_thread(chathub.wait_until_ready, begun_later)
+        async with chatting(begun_later.ws, tokens.token("ann")) as ann:
+            await ann.whisper("ann", "nobody else to talk to")
+            await ann.hear("nobody else to talk to", "private_chat_message")
+            async with httpx.AsyncClient(base_url=begun_later.http, trust_env=False, headers=admin) as asked:
+                (await asked.post("/channels", json={"name": "again"})).raise_for_status()
+            await ann.until("active_channels", lambda payload: "again" in str(payload))
+            await ann.say("here we are", channel="again")
+            await ann.hear("here we are")
 
 
 async def messages(http: httpx.AsyncClient, headers: dict[str, str], **asked: Any) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.isolate.lanes import Lanes, open_lanes
 from gateway.isolate.loops import Loops
-from gateway.isolate.outcome import Crowded, Overdue
+from gateway.isolate.outcome import Crowded, GivenUp, Overdue
 from gateway.isolate.threads import Threads
 from tests.eventually import eventually
 
@@ -337,13 +337,22 @@ async def test_closing_does_not_wait_for_what_hangs() -> None:
 @pytest.mark.parametrize("lane", ["threads", "loops"])
 def test_closing_ends_what_was_given_up_and_still_burns_the_processor(lane: str, grace_seconds: float) -> None:
     """Nobody looks after it once the loop that it was called from has ended."""
+    closing = Event()
+
+    def spin_till_closing() -> None:
+        while not closing.is_set():
+            with suppress(GivenUp):
+                spin()
+
+    async def spin_till_closing_async() -> None:
+        spin_till_closing()
 
     async def called() -> None:
         with pytest.raises(Overdue):
             await (
-                lanes.threads.run(spin, seconds=SOON_BUT_BEGUN)
+                lanes.threads.run(spin_till_closing, seconds=SOON_BUT_BEGUN)
                 if lane == "threads"
-                else lanes.loops.run(spin_async, seconds=SOON_BUT_BEGUN)
+                else lanes.loops.run(spin_till_closing_async, seconds=SOON_BUT_BEGUN)
             )
         if grace_seconds == SOON:
             await eventually(partial(lost, lanes))
@@ -354,6 +363,7 @@ def test_closing_ends_what_was_given_up_and_still_burns_the_processor(lane: str,
         begun = set(enumerate_threads()) - before
         assert begun
         until_burnt(begun)
+        closing.set()
     asyncio.run(eventually(partial(have_ended, begun)))
 
 

@@ -104,8 +104,10 @@ class Doorkeeper:
         self._log.available()
         if await self._bans.standing([member.user.id]):
             raise Unauthenticated("User is banned.")
-        if not self._delivery.caught_up() or not hub.channels.listed:
+        if not self._delivery.caught_up():
             raise UpstreamUnavailable("The chat log is not read yet.")
+        if not hub.channels.is_read:
+            raise UpstreamUnavailable("The channels are not read yet.")
         await self._people.note(member.user)
         whispers = await self._whispers.private_of(member.user.id)
         await self.refuse(member)

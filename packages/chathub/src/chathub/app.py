@@ -186,7 +186,7 @@ async def assembled(settings: Settings, upstream: Upstream) -> AsyncGenerator[Ch
     )
     async with (
         running(*loops),
-        operations(operations_app(probes(upstream, vouched, delivery, heeding)), settings.operations_port),
+        operations(operations_app(probes(upstream, vouched, delivery, heeding, hub.channels)), settings.operations_port),
     ):
         doorkeeper = Doorkeeper(
             tokens=upstream.tokens,
@@ -222,17 +222,24 @@ async def assembled(settings: Settings, upstream: Upstream) -> AsyncGenerator[Ch
         )
 
 
-def probes(upstream: Upstream, log: VouchedLog, delivery: Delivery, heeding: Heeding) -> dict[str, Probe]:
+def probes(
+    upstream: Upstream, log: VouchedLog, delivery: Delivery, heeding: Heeding, channels: ChannelBook
+) -> dict[str, Probe]:
     async def following() -> None:
         log.intact()
         if not delivery.caught_up():
             raise UpstreamUnavailable("The chat log is not read yet.")
+
+    async def channels_read() -> None:
+        if not channels.is_read:
+            raise UpstreamUnavailable("The channels are not read yet.")
 
     return {
         "nats": upstream.bus.answers,
         "postgres": lambda: migrated(upstream.pool),
         "issuer": upstream.tokens.ready,
         "log": following,
+        "channels": channels_read,
         "notices": heeding.ready,
     }
 

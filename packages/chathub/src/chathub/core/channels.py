@@ -30,11 +30,14 @@ class Channel:
 @dataclass(slots=True)
 class ChannelBook:
     listed: tuple[Channel, ...] = ()
+    is_read: bool = False
+    """Only then `listed` says anything: where all channels were deleted, there are none."""
     _by_name: dict[str, Channel] = field(default_factory=dict[str, Channel])
     _by_id: dict[int, Channel] = field(default_factory=dict[int, Channel])
 
     def replace(self, channels: Sequence[Channel]) -> bool:
         """Take a new reading; true if it differs from the last."""
+        self.is_read = True
         if self.listed == tuple(channels):
             return False
         self.listed = tuple(channels)
