@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool] = bool, *, seconds: float = 10) -> T:
+async def eventually(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool] = bool, *, seconds: float = 30) -> T:
     """Ask until the answer holds and return it; errors count as 'not yet'. Raises AssertionError with the last one."""
     last: object = None
     try:

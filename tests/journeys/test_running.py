@@ -59,7 +59,7 @@ async def test_a_killed_supervisor_comes_back_with_everything(platform: RunningP
     async def is_back() -> bool:
         return home.is_green() and not pids & {part.pid for part in home.parts().values()}
 
-    await eventually(is_back, seconds=15)
+    await eventually(is_back)
     assert [seen async for seen in walk(home.address)]
 
 

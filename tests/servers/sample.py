@@ -22,16 +22,22 @@ logger = structlog.get_logger(__name__)
 def create_app(operations_port: int, *, is_stuck: bool) -> FastAPI:
     dying = asyncio.Event()
 
+    cancelling = asyncio.Event()
+
     async def loop() -> None:
         await dying.wait()
         raise RuntimeError("the loop has had enough")
+
+    async def cancelled() -> None:
+        await cancelling.wait()
+        raise asyncio.CancelledError
 
     async def fine() -> None:
         return None
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncGenerator[None]:
-        async with operations(operations_app({"itself": fine}), operations_port), running(loop):
+        async with operations(operations_app({"itself": fine}), operations_port), running(loop, cancelled):
             yield
         if is_stuck:
             await asyncio.Event().wait()
@@ -52,6 +58,10 @@ def create_app(operations_port: int, *, is_stuck: bool) -> FastAPI:
     @app.post("/die")
     async def die() -> None:
         dying.set()
+
+    @app.post("/cancel")
+    async def cancel() -> None:
+        cancelling.set()
 
     return app
 

@@ -280,7 +280,8 @@ async def test_a_node_that_starts_before_everything_else_finds_its_way(
     with chathub.chathub(log_file, environment) as node:
         probes = await eventually(lambda: ready(node))
         assert probes["issuer"] == "ok"
-        assert {name for name, answer in probes.items() if answer != "ok"} == {"nats", "postgres", "log", "notices"}
+        missing = {"nats", "postgres", "log", "channels", "notices"}
+        assert {name for name, answer in probes.items() if answer != "ok"} == missing
         await asyncio.to_thread(chathub.migrated, empty_database_url)
         with nats_server(port=port):
             await eventually(lambda: is_ready(node))

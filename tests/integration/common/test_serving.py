@@ -123,6 +123,14 @@ async def test_the_death_of_a_background_loop_ends_the_process_and_says_so(log: 
     assert "the loop has had enough" in critical["exception"]
 
 
+async def test_a_background_loop_that_cancels_itself_does_not_end_unnoticed(log: Path) -> None:
+    with sample(log) as service:
+        async with client() as other:
+            await other.post(f"{service.url}/cancel")
+        assert await service.ended(within_seconds=15) == 70
+    assert [line["event"] for line in lines_of(log) if line["level"] == "critical"] == ["background loop ended"]
+
+
 async def test_what_never_ends_by_itself_is_ended(log: Path) -> None:
     with sample(log, "stuck", "drain=1", "stop=2") as service:
         begun = time.monotonic()

@@ -183,6 +183,18 @@ async def test_a_loss_of_nats_beneath_a_running_natsync_begins_another_epoch() -
                 await running.aclose()
 
 
+async def test_a_leader_whose_lease_is_taken_away_tells_again_once_it_leads_again(natsync: Stack) -> None:
+    creds = natsync.directory / "creds" / "natsync.creds"
+    async with hearing(natsync) as heard, controlling(natsync) as control:
+        await heard.alive()
+        await collection(control)  # which the leader follows from now on, too
+        before = epoch(await settled_by(heard, control))
+        async with connected_with(natsync.nats_url, creds, name="natsync") as live:
+            lease = subjects.bucket_key(subjects.LEASES_BUCKET, "record-feed")
+            await live.client.publish(lease, b"", headers={"KV-Operation": "DEL"})
+            await another(heard, before)
+
+
 async def another(heard: Heard, known: str) -> None:
     async with asyncio.timeout(30):
         while epoch(await heard.alive(seconds=30)) == known:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from common.adapters.pocketbase import PocketBase, RealtimeEvent, RecordChange, Resubscribed, open_pocketbase
+from common.task_group import TaskGroup
 from natsync.follow_in_turn import Turns, TurnTerms
 from tests.eventually import eventually
 from tests.servers.pocketbase import pocketbase_server
@@ -32,7 +33,7 @@ async def test_every_write_is_told_once_however_often_the_stream_is_another(cont
         begun += 1
         return control.follow(["turns"])
 
-    async with asyncio.TaskGroup() as tasks:
+    async with TaskGroup() as tasks:
         heard: list[RealtimeEvent] = []
         turns = Turns(tasks, begin, TERMS)
         hearing = tasks.create_task(hear(turns, heard))

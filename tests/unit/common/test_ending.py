@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import AsyncExitStack
 
+import pytest
+
 from common.adapters.companion import accompanied
 from common.cache.owned_tasks import OwnedTasks
 from common.ending import AGAIN_SECONDS, ended
@@ -39,6 +41,20 @@ async def test_what_runs_beside_a_server_a_block_or_a_cache_ends_with_it() -> No
         owned.keep(hard_of_hearing)
         await asyncio.sleep(0)
     assert now() <= 6 * AGAIN_SECONDS
+
+
+@in_virtual_time
+async def test_the_body_beside_which_a_loop_failed_is_told_again() -> None:
+    async def fail() -> None:
+        raise LookupError("beside")
+
+    host = asyncio.current_task()
+    assert host
+    with pytest.raises(LookupError):
+        async with accompanied(fail()):
+            await hard_of_hearing()
+    assert now() == 2 * AGAIN_SECONDS
+    assert host.cancelling() == 0
 
 
 @in_virtual_time

@@ -186,7 +186,9 @@ async def assembled(settings: Settings, upstream: Upstream) -> AsyncGenerator[Ch
     )
     async with (
         running(*loops),
-        operations(operations_app(probes(upstream, vouched, delivery, heeding, hub.channels)), settings.operations_port),
+        operations(
+            operations_app(probes(upstream, vouched, delivery, heeding, hub.channels)), settings.operations_port
+        ),
     ):
         doorkeeper = Doorkeeper(
             tokens=upstream.tokens,

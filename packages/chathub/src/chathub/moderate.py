@@ -13,6 +13,7 @@ from chathub.core.session import amendment
 from chathub.search import ADMIN
 from common.core.errors import NotFound, UpstreamUnavailable
 from common.core.identity import Identity, require_role
+from common.task_group import TaskGroup
 
 AT_ONCE = 32
 HEARD_SECONDS = 2.0
@@ -58,7 +59,7 @@ class Deleting:
                 except UpstreamUnavailable:
                     return None
 
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             appended = [tasks.create_task(append(target)) for target in targets]
         places = [place for task in appended if (place := task.result()) is not None]
         if len(places) < len(targets):

@@ -20,6 +20,7 @@ from chathub.observe import DEAD_LETTERS, PERSISTED
 from chathub.search import ADMIN
 from common.core.errors import ServiceError, UpstreamUnavailable
 from common.core.identity import Identity, require_role
+from common.task_group import TaskGroup
 
 logger = structlog.get_logger(__name__)
 
@@ -128,11 +129,11 @@ class Persistence:
     async def _drain(self) -> None:
         """Until NATS is lost; what it had handed out by then is stored all the same."""
         async with self._log.backlog() as backlog:
-            async with asyncio.TaskGroup() as storing:
+            async with TaskGroup() as storing:
                 lost = await self._hand_on(backlog, storing)
             raise lost
 
-    async def _hand_on(self, backlog: Backlog, storing: asyncio.TaskGroup) -> UpstreamUnavailable:
+    async def _hand_on(self, backlog: Backlog, storing: TaskGroup) -> UpstreamUnavailable:
         """Why there is no more."""
         free = asyncio.Semaphore(AT_ONCE)
         while True:

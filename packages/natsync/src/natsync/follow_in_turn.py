@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from common.adapters.pocketbase import RealtimeEvent, Resubscribed
+from common.task_group import TaskGroup
 
 Begin: TypeAlias = Callable[[], AsyncGenerator[RealtimeEvent]]
 
@@ -29,7 +30,7 @@ class TurnTerms:
 class Turns:
     """`tasks` must outlive it. What the streams say waits in one queue, with the number of the stream."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, begin: Begin, terms: TurnTerms) -> None:
+    def __init__(self, tasks: TaskGroup, begin: Begin, terms: TurnTerms) -> None:
         self._tasks = tasks
         self._begin = begin
         self._terms = terms

@@ -21,6 +21,7 @@ from common.core.errors import ServiceError, UpstreamUnavailable
 from common.core.messages import MessageTooLarge
 from common.core.pocketbase_answers import Record
 from common.core.record_feed import FeedHeartbeat, RecordEvent, RecordImage, fingerprint
+from common.task_group import TaskGroup
 from natsync.adapters.nats_record_stream import keep_records
 from natsync.core.collections.collection_names import CollectionNames
 from natsync.core.collections.followed import Followed
@@ -86,7 +87,7 @@ class RecordFeed:
     async def _follow(self) -> None:
         """Until the collections change or something fails; always raises, in a group."""
         numbering = Numbering()
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             await self._keep()
             followed = Followed.of(await self._seen(), self._names)
             tasks.create_task(self._relay(followed, numbering, tasks))
@@ -99,7 +100,7 @@ class RecordFeed:
         except ServiceError as error:
             logger.warning("what the record feed says is not kept", error=str(error))
 
-    async def _relay(self, followed: Followed, numbering: Numbering, tasks: asyncio.TaskGroup) -> None:
+    async def _relay(self, followed: Followed, numbering: Numbering, tasks: TaskGroup) -> None:
         def begin() -> AsyncGenerator[RealtimeEvent]:
             return self._pocketbase.follow(followed.names, whole=followed.shown)
 

@@ -1,6 +1,5 @@
 """Verifies access tokens of every configured issuer, and remembers for a while which it has verified."""
 
-import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -14,6 +13,7 @@ from common.core.identity import Identity
 from common.core.key_refresh import RefreshTerms
 from common.core.tokens import MAX_TOKEN_BYTES, InvalidTerms, accept, read_token
 from common.core.verified_tokens import Revocations, VerifiedTokens
+from common.task_group import TaskGroup
 
 __all__ = ["IssuerKeys", "TokenVerifier", "open_verifier"]
 
@@ -76,7 +76,7 @@ class TokenVerifier:
             if not await keys.ready():
                 missing.append(issuer)
 
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             for issuer, keys in self._issuers.items():
                 tasks.create_task(ask(issuer, keys))
         if missing:

@@ -16,6 +16,7 @@ from common.adapters.nats_subscriptions import Arrived, Change
 from common.core.errors import DeadlineExceeded, ServiceError, UpstreamUnavailable
 from common.core.failures import failure_headers, failure_of
 from common.core.messages import Done, InvalidMessage, M, Message, decode, encode
+from common.task_group import TaskGroup
 
 logger = structlog.get_logger(__name__)
 
@@ -65,7 +66,7 @@ class Answering(Generic[M]):
         await self._refused
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as workers:
+        async with TaskGroup() as workers:
             for _ in range(self._concurrency):
                 workers.create_task(self._work())
 

@@ -27,14 +27,16 @@ async def running(*loops: Loop) -> AsyncGenerator[None]:
     try:
         yield
     finally:
+        for task in tasks:
+            task.remove_done_callback(stop_process)
         await ended(tasks)
 
 
 def stop_process(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        logger.critical("background loop ended", exc_info=task.exception())
-        _died.append(task.get_name())
-        os.kill(os.getpid(), signal.SIGTERM)  # uvicorn then shuts down in order
+    """Also for one that was cancelled: nobody but `running` may."""
+    logger.critical("background loop ended", exc_info=None if task.cancelled() else task.exception())
+    _died.append(task.get_name())
+    os.kill(os.getpid(), signal.SIGTERM)  # uvicorn then shuts down in order
 
 
 def has_died() -> bool:

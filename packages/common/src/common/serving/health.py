@@ -8,6 +8,8 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from common.task_group import TaskGroup
+
 Probe: TypeAlias = Callable[[], Awaitable[None]]
 """Returns when the dependency answers, raises when it does not."""
 
@@ -28,7 +30,7 @@ async def check(probes: Mapping[str, Probe]) -> dict[str, str]:
         except Exception as error:  # noqa: BLE001 - whatever a probe raises is the answer
             results[name] = f"{type(error).__name__}: {error}"
 
-    async with asyncio.TaskGroup() as tasks:
+    async with TaskGroup() as tasks:
         for name, probe in probes.items():
             tasks.create_task(ask(name, probe))
     return {name: results[name] for name in probes}

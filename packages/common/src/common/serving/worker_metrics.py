@@ -1,6 +1,5 @@
 """What Prometheus is told by a service of several processes: whichever is asked asks all of them, itself included."""
 
-import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
+
+from common.task_group import TaskGroup
 
 logger = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ async def metrics_of_all(directory: Path) -> bytes:
         except httpx.HTTPError as error:
             logger.warning("a worker tells no metrics", worker=own_socket.stem, error=type(error).__name__)
 
-    async with asyncio.TaskGroup() as tasks:
+    async with TaskGroup() as tasks:
         for own_socket in directory.glob("*.sock"):  # noqa: ASYNC240 - a handful of names
             tasks.create_task(ask(own_socket))
     registry = CollectorRegistry()

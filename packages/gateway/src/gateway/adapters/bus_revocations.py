@@ -10,6 +10,7 @@ from common.adapters.nats_bus import Bus
 from common.adapters.nats_listening import Gap
 from common.core.errors import Forbidden, UpstreamUnavailable
 from common.core.notices import KINDS, Notice, subject_of
+from common.task_group import TaskGroup
 from gateway.core.sessions.notices import Hearer
 from gateway.sessions.hear_revocations import BEAT_SECONDS, STALE_SECONDS
 
@@ -39,7 +40,7 @@ class BusRevocations:
 
     async def _listen_once(self, hearers: tuple[Hearer, ...]) -> None:
         in_place = [asyncio.Event() for _ in KINDS]
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             for (subject, kind), event in zip(KINDS.items(), in_place, strict=True):
                 tasks.create_task(self._hear(subject, kind, hearers, event))
             for event in in_place:

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from starlette.types import Receive
 
+from common.task_group import TaskGroup
 from gateway.core.refusals import TooLarge
 
 TOO_LARGE = "Request entity too large."
@@ -93,7 +94,7 @@ async def watched(incoming: Incoming, *, is_endless: bool = False) -> AsyncGener
     """Cuts the work in it short by ClientGone once nobody waits for it, by Closing where it has no end of its own."""
     watching: list[asyncio.Task[None]] = []
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
 
             def watch() -> None:
                 watching.append(tasks.create_task(incoming.watch()))

@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from common.core.errors import UpstreamUnavailable
+from common.task_group import TaskGroup
 from gateway.core.operation import Write
 from gateway.core.rule_files.journal import Journal
 from gateway.core.rule_files.moderation import ModeratedText, ModerationTerms, judged, texts_of
@@ -47,7 +48,7 @@ class Moderator:
 
     async def _scores(self, classifier: Classifier, texts: Sequence[ModeratedText]) -> list[float]:
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 scoring = [tasks.create_task(self._score(classifier, item.text)) for item in texts]
         except* UpstreamUnavailable as errors:
             raise errors.exceptions[0] from None

@@ -18,6 +18,7 @@ import structlog
 
 from common.core.errors import UpstreamUnavailable
 from common.core.notices import Notice, SessionRevoked, UserBanned
+from common.task_group import TaskGroup
 from gateway.bodies.receive import Closing
 from gateway.core.front_door.exchange import Upstream, UpstreamRequest
 from gateway.core.sessions.principal import Principal
@@ -129,7 +130,7 @@ class PassedStreams:
         self._ended[session_id] = None
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             tasks.create_task(self._watch())
             tasks.create_task(self._clear())
 

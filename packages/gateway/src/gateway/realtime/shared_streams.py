@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Gauge
 
 from common.core.errors import ServiceError, UpstreamUnavailable
+from common.task_group import TaskGroup
 from gateway.core.front_door.exchange import Upstream, UpstreamRequest
 from gateway.core.realtime.caller import Caller
 from gateway.core.realtime.subscription import MAX_SUBSCRIPTIONS
@@ -92,7 +93,7 @@ class SharedStream:
     async def run(self) -> None:
         """Until nobody wants it any more, or it is lost."""
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with TaskGroup() as tasks:
                 listening = tasks.create_task(self._listen())
                 await self._is_unwanted.wait()
                 listening.cancel()
@@ -141,11 +142,11 @@ class SharedStreams:
         self._tokens = tokens
         self._told = told
         self._streams: dict[Account, list[SharedStream]] = {}
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks: TaskGroup | None = None
         UPSTREAM.set(0)
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             self._tasks = tasks
             await asyncio.Event().wait()
 

@@ -17,6 +17,7 @@ from common.adapters.nats_listening import Gap
 from common.core import subjects
 from common.core.errors import Forbidden, NotFound, UpstreamUnavailable
 from common.core.record_feed import FeedHeartbeat, RecordImage
+from common.task_group import TaskGroup
 from gateway.core.realtime.image_reader import ImageReader
 from gateway.core.realtime.recent_images import Cursor
 
@@ -74,7 +75,7 @@ class ImageWatch:
     async def listen(self) -> None:
         while True:
             try:
-                async with asyncio.TaskGroup() as tasks:
+                async with TaskGroup() as tasks:
                     tasks.create_task(self._hear_images())
                     tasks.create_task(self._hear_beats())
             except* Forbidden as refusals:

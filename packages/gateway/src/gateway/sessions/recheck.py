@@ -16,6 +16,7 @@ from common.core import subjects
 from common.core.errors import Forbidden, UpstreamUnavailable
 from common.core.messages import InvalidMessage
 from common.core.record_feed import RecordEvent, read
+from common.task_group import TaskGroup
 from gateway.core.collections.schema import Schema
 from gateway.core.sessions.account_change import Doubtful, Ended
 from gateway.core.sessions.session import Held, Owner
@@ -113,7 +114,7 @@ class Rechecks:
     async def _sweep(self) -> None:
         """Gives up when there is reason to begin anew."""
         since_ms, turns = await self._store.now_ms(), asyncio.Semaphore(AT_ONCE)
-        async with aclosing(self._store.records()) as records, asyncio.TaskGroup() as tasks:
+        async with aclosing(self._store.records()) as records, TaskGroup() as tasks:
             async for record_id in records:
                 await turns.acquire()
                 tasks.create_task(self._check_all(record_id, since_ms, turns))

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 from common.core.client_address import TrustedProxies
 from common.core.errors import InvalidRequest, ServiceError, UpstreamUnavailable
 from common.core.event_frames import sse_comment, sse_event
+from common.task_group import TaskGroup
 from gateway.core.body_refusals import TooSlow
 from gateway.core.front_door.landing_page import FAILURE_PATH, HEADERS, NOT_SIGNED_IN, SIGNED_IN, SUCCESS_PATH
 from gateway.core.refusal_answer import body_of
@@ -126,7 +127,7 @@ async def over_socket(socket: WebSocket, collection: str) -> None:
 
 async def told_while_there(socket: WebSocket, collection: str, text: str) -> None:
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             leaving = tasks.create_task(until_gone(socket))
             await say_all(socket, collection, text)
             await socket.close()

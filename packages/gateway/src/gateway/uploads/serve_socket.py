@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from common.core.errors import Conflict, InvalidRequest, ServiceError, Unauthenticated
 from common.limiter import client_network
+from common.task_group import TaskGroup
 from gateway.core.front_door.headers import bearer_token
 from gateway.core.refusal_answer import data_of, shape, status_of
 from gateway.core.sessions.principal import Principal
@@ -140,7 +141,7 @@ class Conversation:
         self._is_open = True
 
     async def run(self, receive: Receive) -> None:
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             self._tasks = tasks
             try:
                 await self._sign_in(self._token)

@@ -1,8 +1,9 @@
 """Several things at once, but never more than so many."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
+
+from common.task_group import TaskGroup
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,7 +19,7 @@ async def each(act: Callable[[T], Awaitable[R]], items: Iterable[T], *, at_once:
             results.append(await act(item))  # noqa: PERF401 - the iterator is shared between workers
 
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             for _ in range(at_once):
                 tasks.create_task(work())
     except ExceptionGroup as failures:

@@ -15,6 +15,7 @@ from common.adapters.nats_link import Link
 from common.adapters.nats_subscriptions import Arrived, Change
 from common.core import subjects
 from common.core.errors import Forbidden, ServiceError, UpstreamUnavailable
+from common.task_group import TaskGroup
 from natsync.core.servers.server_configuration import LOGIN_SECONDS
 
 logger = structlog.get_logger(__name__)
@@ -51,7 +52,7 @@ class NatsCallout:
 
     async def run(self, answer: Answerer) -> None:
         """Loop: answer what is asked."""
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             for _ in range(AT_ONCE):
                 tasks.create_task(self._work(answer))
             while True:

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from common.adapters.nats_connection import Connection
 from common.adapters.nats_credentials import CredentialsFile
 from common.core.errors import UpstreamUnavailable
+from common.task_group import TaskGroup
 from natsync.adapters.nats_scatter import Heard, NatsAway, Scatter
 from natsync.core.servers.server_choice import PRIMARY, Attempt, ConnectionTerms, attempts, shown
 
@@ -74,7 +75,7 @@ class FailoverConnection:
         lost: Scatter | None = None
         try:
             while not is_cancelled():
-                async with asyncio.TaskGroup() as tasks:  # to hang up on a server that stands still takes a while
+                async with TaskGroup() as tasks:  # to hang up on a server that stands still takes a while
                     tasks.create_task(self._connect())
                     tasks.create_task(abandon(lost))
                 lost = await self._hold()
