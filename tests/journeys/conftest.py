@@ -8,7 +8,7 @@ from tests.servers.platform import Home, RunningPlatform, empty_home
 from tests.servers.platform import platform as started_platform
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform() -> Generator[RunningPlatform]:
     with started_platform() as running:
         yield running

@@ -16,7 +16,7 @@ from tests.servers.issuer import Issuer, issuer
 from tests.servers.nats import nats_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tokens() -> Generator[Issuer]:
     with issuer() as running:
         yield running
@@ -36,7 +36,7 @@ async def create_database(server_url: str) -> str:
     return urlsplit(server_url)._replace(path=f"/{name}").geturl()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def database_url(postgres_url: str) -> str:
     """Migrated."""
     url = asyncio.run(create_database(postgres_url))
@@ -49,7 +49,7 @@ def empty_database_url(postgres_url: str) -> str:
     return asyncio.run(create_database(postgres_url))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def log_url() -> Generator[str]:
     """NATS with a chat log of these tests' own."""
     with nats_server() as url:
@@ -62,13 +62,13 @@ def own_log_url() -> Generator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def environment(database_url: str, log_url: str, valkey_url: str, tokens: Issuer) -> dict[str, str]:
     given = chathub.environment(database_url=database_url, nats_url=log_url, issuer=tokens)
     return {**given, "VALKEY_URL": valkey_url}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def node(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Generator[Chathub]:
     with chathub.chathub(tmp_path_factory.mktemp("chathub") / "log", environment) as running:
         chathub.wait_until_ready(running)

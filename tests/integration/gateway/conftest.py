@@ -15,14 +15,14 @@ from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
 from tests.session_client import Pair, clients_of, two_gateways
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guarded() -> Generator[PocketBaseServer]:
     """A PocketBase of the gateway's own, since its settings are changed."""
     with pocketbase_server() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def superuser_token(guarded: PocketBaseServer) -> str:
     return prepare(guarded)
 
@@ -39,7 +39,7 @@ async def superuser(guarded: PocketBaseServer, superuser_token: str) -> AsyncGen
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway(guarded: PocketBaseServer, superuser_token: str, valkey_url: str) -> Generator[GatewayServer]:
     with gateway_server(guarded, valkey_url, {"GATEWAY_MAX_BODY_BYTES": "40000000"}) as running:
         yield running
@@ -61,7 +61,7 @@ async def bob(client: httpx.AsyncClient) -> User:
     return await signed_up(client, name="bob")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def member(gateway: GatewayServer) -> User:
     """One user for all tests that do not change him: a password costs PocketBase a tenth of a second."""
 
@@ -72,7 +72,7 @@ def member(gateway: GatewayServer) -> User:
     return asyncio.run(sign_up())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def workers(
     guarded: PocketBaseServer, superuser_token: str, valkey_url: str
 ) -> Generator[tuple[GatewayServer, GatewayServer]]:
