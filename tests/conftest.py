@@ -10,9 +10,12 @@ from tests.servers.pocketbase import PocketBaseServer, pocketbase_server
 from tests.servers.postgres import postgres_server
 from tests.servers.programs import fork_services
 from tests.servers.valkey import valkey_server
+from tests.thorough import examples
 
 # How long one example takes says more of what else the machine does than of the code.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "any machine", max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any machine")
 
 fork_services()

@@ -97,7 +97,7 @@ def stack(*, issuer: str = "", jwks_url: str = "", hooks: str = "", **changed: s
             "NATSYNC_OPERATIONS_PORT": str(operations_port),
             "NATSYNC_ISSUER": issuer,
             "NATSYNC_JWKS_URL": jwks_url,
-            "NATSYNC_SWEEP_SECONDS": "2",
+            "NATSYNC_SWEEP_SECONDS": "0.5",
             "NATSYNC_DEBOUNCE_MS": "20",
             "NATSYNC_TAKEOVER_SECONDS": "1",
             **changed,

@@ -129,8 +129,9 @@ async function regenerates() {
   };
 }
 
+// A flush that the server's hanging up overtakes may never settle.
 async function stands(nc) {
-  return nc.flush().then(() => !nc.isClosed(), () => false);
+  return Promise.race([nc.flush().then(() => !nc.isClosed(), () => false), nc.closed().then(() => false)]);
 }
 
 function sent(nc, subject, size) {
@@ -159,7 +160,7 @@ async function tries(creds) {
     await stands(sender);
     await stands(listener);
   }
-  await Promise.all(open.map((nc) => nc.close()));
+  await Promise.all(open.map((nc) => Promise.race([nc.close(), nc.closed()])));
   return told;
 }
 
