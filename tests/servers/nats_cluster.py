@@ -1,6 +1,7 @@
 """Several nats-servers that trust one operator and form a cluster; each can be stopped, frozen, started again."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -94,8 +95,8 @@ class Node:
         self._running.close()
 
     def freeze(self) -> None:
-        """It keeps its connections and answers nothing."""
-        self._signal(signal.SIGSTOP)
+        """It keeps its connections and answers nothing. Returns once all its threads stand still."""
+        os.waitid(os.P_PID, self._signal(signal.SIGSTOP), os.WSTOPPED)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -104,9 +105,11 @@ class Node:
         """What it had stored of accounts is gone."""
         shutil.rmtree(self.resolver, ignore_errors=True)
 
-    def _signal(self, what: signal.Signals) -> None:
+    def _signal(self, what: signal.Signals) -> int:
+        """Its process id."""
         assert self.process is not None
         self.process.send_signal(what)
+        return self.process.pid
 
     def routes(self) -> int:
         with httpx.Client(trust_env=False) as client:
